@@ -1,0 +1,65 @@
+"""Section 6, what it costs: FLOPs of a prompt, pruned and not, and of the method itself, as exact integers.
+
+Reading order: `sizes` (what a model is, to a counter), `terms` (what a count is), `parts` (Eqs. 6.1 and 6.4), `prompt`
+(Eqs. 6.2 and 6.3), `formulas` (what other papers write).
+"""
+
+from entropyprune_ref.flops.formulas import (
+    CALFLOPS_LIKE,
+    ENTROPYPRUNE,
+    EXACT,
+    EXACT_CAUSAL,
+    FASTV,
+    FORMULAS,
+    LINEAR_ONLY,
+    PYRAMIDDROP,
+    SPARSEVLM,
+    Formula,
+)
+from entropyprune_ref.flops.parts import layer_flops, projector_flops, scoring_flops, vision_flops
+from entropyprune_ref.flops.prompt import decode_flops, prefill_flops, pruned_prefill_flops
+from entropyprune_ref.flops.sizes import (
+    CLIP_VIT_L_14_336,
+    DECODERS,
+    LLAVA_1_5_7B,
+    LLAVA_1_5_7B_PROJECTOR,
+    LLAVA_1_5_13B,
+    LLAVA_1_5_13B_PROJECTOR,
+    QWEN_2_5_VL_7B,
+    DecoderSize,
+    ProjectorSize,
+    VisionSize,
+)
+from entropyprune_ref.flops.terms import Flops, reduction
+
+__all__ = [
+    "CALFLOPS_LIKE",
+    "CLIP_VIT_L_14_336",
+    "DECODERS",
+    "ENTROPYPRUNE",
+    "EXACT",
+    "EXACT_CAUSAL",
+    "FASTV",
+    "FORMULAS",
+    "LINEAR_ONLY",
+    "LLAVA_1_5_7B",
+    "LLAVA_1_5_7B_PROJECTOR",
+    "LLAVA_1_5_13B",
+    "LLAVA_1_5_13B_PROJECTOR",
+    "PYRAMIDDROP",
+    "QWEN_2_5_VL_7B",
+    "SPARSEVLM",
+    "DecoderSize",
+    "Flops",
+    "Formula",
+    "ProjectorSize",
+    "VisionSize",
+    "decode_flops",
+    "layer_flops",
+    "prefill_flops",
+    "projector_flops",
+    "pruned_prefill_flops",
+    "reduction",
+    "scoring_flops",
+    "vision_flops",
+]

@@ -1,0 +1,142 @@
+"""Section 6, the sizes that FLOPs depend on: the decoder, the vision tower and the projector, with presets."""
+
+from dataclasses import dataclass, fields
+
+from entropyprune_ref._validation import require_integer
+
+
+def _require_positive_fields(size: object) -> None:
+    for field in fields(size):  # type: ignore[arg-type]
+        require_integer(field.name, getattr(size, field.name), 1)
+
+
+@dataclass(frozen=True)
+class DecoderSize:
+    r"""The numbers of a Llama-style decoder that its FLOPs depend on.
+
+    Args:
+        layers: decoder layers $L$.
+        hidden: hidden size $d$.
+        heads: query heads $h$.
+        kv_heads: key/value heads $h_{kv}$, a divisor of `heads`; fewer than `heads` is grouped-query attention.
+        head_dim: size of one head $d_h$, free: `heads * head_dim` need not be `hidden`.
+        mlp: inner size of the MLP $m$.
+        mlp_matrices: 3 for a gated MLP (gate, up, down: Llama, Qwen), 2 for a plain one.
+        vocabulary: rows of the language-model head; read only if the head is counted.
+
+    Raises:
+        TypeError: a field is not an int.
+        ValueError: a field is below 1, or `heads` is not a multiple of `kv_heads`.
+
+    Properties:
+        - heads that do not share key/value heads evenly are refused
+          (`test_decoder_size_rejects_heads_that_are_not_a_multiple_of_kv_heads`)
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp: int
+    mlp_matrices: int = 3
+    vocabulary: int = 32_000
+
+    def __post_init__(self) -> None:
+        _require_positive_fields(self)
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads must be a multiple of kv_heads = {self.kv_heads}, got heads = {self.heads}")
+
+
+@dataclass(frozen=True)
+class VisionSize:
+    r"""The numbers of a CLIP-style vision tower that its FLOPs depend on.
+
+    Args:
+        layers: layers that are actually run. LLaVA-1.5 reads the state after the last but one of 24 layers, so 23 are
+            needed; Hugging Face's `LlavaForConditionalGeneration` runs all 24 and reads the penultimate state.
+            The preset counts the 23; `dataclasses.replace(CLIP_VIT_L_14_336, layers=24)` is what that code does.
+        hidden: hidden size, a multiple of `heads`.
+        heads: attention heads.
+        mlp: inner size of the two-matrix MLP.
+        image_size: height and width of the square image in pixels, a multiple of `patch_size`.
+        patch_size: height and width of a patch in pixels.
+        channels: colour channels.
+
+    Raises:
+        TypeError: a field is not an int.
+        ValueError: a field is below 1, or does not divide as said above.
+
+    Examples:
+        >>> CLIP_VIT_L_14_336.patches, CLIP_VIT_L_14_336.tokens
+        (576, 577)
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    mlp: int
+    image_size: int
+    patch_size: int
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        _require_positive_fields(self)
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden must be a multiple of heads = {self.heads}, got hidden = {self.hidden}")
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size must be a multiple of patch_size = {self.patch_size}, got image_size = {self.image_size}"
+            )
+
+    @property
+    def patches(self) -> int:
+        """Patches of one image, which become its visual tokens."""
+        return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def tokens(self) -> int:
+        """Length of the sequence inside the tower: the patches and the class token."""
+        return self.patches + 1
+
+
+@dataclass(frozen=True)
+class ProjectorSize:
+    """The two linear layers from the tower to the decoder: `inputs` to `outputs`, then `outputs` to `outputs`.
+
+    Args:
+        inputs: hidden size of the vision tower.
+        outputs: hidden size of the decoder.
+
+    Raises:
+        TypeError: a field is not an int.
+        ValueError: a field is below 1.
+    """
+
+    inputs: int
+    outputs: int
+
+    def __post_init__(self) -> None:
+        _require_positive_fields(self)
+
+
+CLIP_VIT_L_14_336 = VisionSize(layers=23, hidden=1024, heads=16, mlp=4096, image_size=336, patch_size=14)
+"""The tower of LLaVA-1.5: 23 of its 24 layers are counted (see `VisionSize`)."""
+
+LLAVA_1_5_7B = DecoderSize(layers=32, hidden=4096, heads=32, kv_heads=32, head_dim=128, mlp=11_008, vocabulary=32_064)
+"""Vicuna-7B. The vocabulary is that of the Hugging Face checkpoint, padded; the original has 32,000 words."""
+
+LLAVA_1_5_13B = DecoderSize(layers=40, hidden=5120, heads=40, kv_heads=40, head_dim=128, mlp=13_824, vocabulary=32_064)
+"""Vicuna-13B, with the vocabulary of the Hugging Face checkpoint."""
+
+QWEN_2_5_VL_7B = DecoderSize(layers=28, hidden=3584, heads=28, kv_heads=4, head_dim=128, mlp=18_944, vocabulary=152_064)
+"""The decoder of Qwen2.5-VL-7B: grouped-query attention. Its vision tower is another design and is not counted here."""
+
+LLAVA_1_5_7B_PROJECTOR = ProjectorSize(inputs=CLIP_VIT_L_14_336.hidden, outputs=LLAVA_1_5_7B.hidden)
+"""The projector of LLaVA-1.5-7B, 1024 to 4096 to 4096."""
+
+LLAVA_1_5_13B_PROJECTOR = ProjectorSize(inputs=CLIP_VIT_L_14_336.hidden, outputs=LLAVA_1_5_13B.hidden)
+"""The projector of LLaVA-1.5-13B, 1024 to 5120 to 5120."""
+
+DECODERS = {"llava-1.5-7b": LLAVA_1_5_7B, "llava-1.5-13b": LLAVA_1_5_13B, "qwen2.5-vl-7b": QWEN_2_5_VL_7B}
+"""The decoder presets by name."""

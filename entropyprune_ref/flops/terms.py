@@ -1,0 +1,93 @@
+"""Section 6, the result of every count: FLOPs in named terms that add up, and the share that pruning spares.
+
+Everything is a Python int, so nothing is rounded and nothing overflows.
+"""
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+
+from entropyprune_ref._validation import require_integer
+
+
+@dataclass(frozen=True)
+class Flops:
+    """FLOPs by named term; terms add up to `total`, and whole results can be added and multiplied by a count.
+
+    Args:
+        query_projection: `hidden` to all query heads.
+        key_value_projections: `hidden` to all key heads and all value heads.
+        output_projection: all query heads back to `hidden`.
+        attention_scores: queries times keys.
+        attention_values: attention weights times values.
+        mlp: every matrix of the MLP.
+        lm_head: `hidden` to the vocabulary.
+        vision_tower: patch embedding and every layer of the tower.
+        projector: both linear layers between tower and decoder.
+        scoring: the pruning method's own cost (Eq. 6.4).
+
+    Properties:
+        - the terms add up to the total (`test_flops_terms_add_up_to_the_total`)
+        - addition and multiplication act on every term (`test_flops_add_and_multiply_term_by_term`)
+
+    Examples:
+        >>> (2 * Flops(mlp=3) + Flops(lm_head=4)).total
+        10
+    """
+
+    query_projection: int = 0
+    key_value_projections: int = 0
+    output_projection: int = 0
+    attention_scores: int = 0
+    attention_values: int = 0
+    mlp: int = 0
+    lm_head: int = 0
+    vision_tower: int = 0
+    projector: int = 0
+    scoring: int = 0
+
+    @property
+    def terms(self) -> dict[str, int]:
+        """The terms by name, in the order above."""
+        return asdict(self)
+
+    @property
+    def total(self) -> int:
+        """The sum of all terms."""
+        return sum(self.terms.values())
+
+    def __add__(self, other: "Flops") -> "Flops":
+        if not isinstance(other, Flops):
+            return NotImplemented
+        return Flops(**{name: count + other.terms[name] for name, count in self.terms.items()})
+
+    def __mul__(self, times: int) -> "Flops":
+        require_integer("times", times, 0)
+        return Flops(**{name: count * times for name, count in self.terms.items()})
+
+    __rmul__ = __mul__
+
+
+def reduction(unpruned: Flops | int, pruned: Flops | int) -> Fraction:
+    """The share of the unpruned FLOPs that pruning spares, `1 - pruned / unpruned`, exactly.
+
+    Args:
+        unpruned: FLOPs without pruning, more than 0.
+        pruned: FLOPs with it, counted by the same rule.
+
+    Returns:
+        The share, in [0, 1] unless pruning costs more than it spares.
+
+    Raises:
+        ValueError: `unpruned` is not positive.
+
+    Properties:
+        - the rule's unit cancels (`test_reduction_is_the_same_in_multiply_adds`)
+
+    Examples:
+        >>> reduction(8, 2)
+        Fraction(3, 4)
+    """
+    whole, part = (count.total if isinstance(count, Flops) else count for count in (unpruned, pruned))
+    if whole <= 0:
+        raise ValueError(f"unpruned must be more than 0 FLOPs, got {whole}")
+    return 1 - Fraction(part, whole)

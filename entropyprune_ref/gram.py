@@ -1,0 +1,276 @@
+r"""Section 2: the density matrix of a feature matrix, on either of its two sides.
+
+A feature matrix $Z$ has $n$ rows (samples) and $p$ columns (dims). Centred and multiplied with itself it gives a
+$p \times p$ covariance or an $n \times n$ Gram matrix. Both have the same non-zero eigenvalues, so everything that
+depends on the spectrum alone may be computed on the smaller side. Read in the order `centred`, `density_matrix`,
+`covariance_spectrum`, `gram_spectrum`, `spectrum`; `singular_spectrum` is the second opinion.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from entropyprune_ref._validation import require_choice, require_floating
+
+Side = Literal["auto", "covariance", "gram"]
+"""The matrix to use: `"covariance"` (dims x dims), `"gram"` (samples x samples) or `"auto"` (the smaller)."""
+
+SIDES: tuple[Side, ...] = ("auto", "covariance", "gram")
+
+
+def centred(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch samples dims"]:
+    r"""Subtracts from every row the mean row (Eq. 1.1).
+
+    $$\tilde Z = \mathrm{features} - \mathbf{1}\,\mathrm{mean}_{\mathrm{rows}}(\mathrm{features})$$
+
+    Args:
+        features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
+
+    Returns:
+        `(..., samples, dims)`, float64, in the units of `features`.
+
+    Raises:
+        TypeError: `features` is not a tensor.
+        ValueError: `features` has a wrong shape or dtype, or is not finite.
+
+    Properties:
+        - every column sums to zero, to rounding: `test_centred_columns_sum_to_zero`
+        - equal rows give exact zeros: `test_centred_of_equal_rows_is_exactly_zero`
+        - agrees with exact rational arithmetic: `test_centred_agrees_with_exact_arithmetic`
+
+    Examples:
+        >>> centred(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).tolist()
+        [[-1.0, 0.0], [1.0, 0.0]]
+
+    Notes:
+        The mean of equal numbers may round (three times 0.1 does), and one subtraction would then leave a variance that
+        is not there. Hence two passes: what the first leaves of equal rows is a small multiple of one rounding unit,
+        whose mean is exact (`test_centred_once_leaves_a_variance_that_is_not_there`).
+    """
+    require_floating("features", features, ("samples", "dims"))
+    columns, exponents = _centred_columns(features)
+    return _times_power_of_two(columns, exponents)
+
+
+def density_matrix(
+    features: Float[Tensor, "*batch samples dims"], *, side: Side = "covariance"
+) -> Float64[Tensor, "*batch side side"]:
+    r"""Trace-normalises the covariance, or the dual Gram matrix, of the centred features (Eqs. 1.2, 1.3, 2.1, 2.2).
+
+    $$\rho = \frac{\tilde Z^\top \tilde Z}{\operatorname{tr} \tilde Z^\top \tilde Z} \quad\text{(covariance)}, \qquad
+      \rho' = \frac{\tilde Z \tilde Z^\top}{\operatorname{tr} \tilde Z \tilde Z^\top} \quad\text{(gram)}$$
+
+    The $1/n$ of the covariance cancels in the normalisation.
+
+    Args:
+        features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
+        side: `"covariance"` for dims x dims, `"gram"` for samples x samples, `"auto"` for the smaller of the two.
+
+    Returns:
+        `(..., dims, dims)` or `(..., samples, samples)`, float64: symmetric, positive semi-definite, trace 1.
+        All zeros where the features have no variance, since no density matrix exists there.
+
+    Raises:
+        TypeError: `features` is not a tensor.
+        ValueError: `features` has a wrong shape or dtype, or is not finite; `side` is unknown.
+
+    Properties:
+        - symmetric, positive semi-definite, trace 1: `test_density_matrix_is_a_density_matrix`
+        - agrees with `numpy.cov`: `test_density_matrix_agrees_with_numpy_cov`
+        - unchanged, to the bit, by a factor of a power of two: `test_density_matrix_ignores_powers_of_two_exactly`
+        - no variance gives zeros: `test_density_matrix_without_variance_is_zero`
+        - any magnitude from subnormal to 1e300: `test_density_matrix_holds_over_the_whole_range_of_float64`
+
+    Examples:
+        >>> density_matrix(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+        >>> density_matrix(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), side="gram").tolist()
+        [[0.5, -0.5], [-0.5, 0.5]]
+
+    Notes:
+        Features are scaled by exact powers of two before they are multiplied, so that nothing overflows or underflows;
+        the density matrix does not depend on scale. Its gradient does, as one over the scale: a backward pass to
+        subnormal features leaves the range of float64 because the derivative itself does.
+    """
+    require_floating("features", features, ("samples", "dims"))
+    require_choice("side", side, SIDES)
+    unit = _unit_centred(features)
+    product = unit @ unit.mT if _chosen(side, features) == "gram" else unit.mT @ unit
+    trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    density = product / torch.where(trace > 0, trace, 1.0)
+    return (density + density.mT) / 2
+
+
+def covariance_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch dims"]:
+    r"""Eigenvalues of the trace-normalised covariance (Eq. 2.1).
+
+    $$\lambda_i = \lambda_i\!\left(\tilde Z^\top \tilde Z\right) / \operatorname{tr} \tilde Z^\top \tilde Z, \qquad
+      i = 1 \dots \mathrm{dims}$$
+
+    Args:
+        features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
+
+    Returns:
+        `(..., dims)`, float64, descending, in [0, 1], summing to 1; all 0 where the features have no variance.
+
+    Raises:
+        TypeError: `features` is not a tensor.
+        ValueError: `features` has a wrong shape or dtype, or is not finite.
+
+    Properties:
+        - descending, non-negative, sum 1: `test_spectrum_is_a_probability_vector_in_descending_order`
+        - agrees with `scipy.linalg.eigvalsh`: `test_covariance_spectrum_agrees_with_scipy_eigvalsh`
+        - the same as `gram_spectrum` but for zeros: `test_both_sides_have_the_same_nonzero_spectrum`
+
+    Examples:
+        >>> covariance_spectrum(torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).tolist()
+        [0.9, 0.1]
+    """
+    return spectrum(features, "covariance")
+
+
+def gram_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch samples"]:
+    r"""Eigenvalues of the trace-normalised dual Gram matrix (Eq. 2.2).
+
+    $$\lambda_i = \lambda_i\!\left(\tilde Z \tilde Z^\top\right) / \operatorname{tr} \tilde Z \tilde Z^\top, \qquad
+      i = 1 \dots \mathrm{samples}$$
+
+    Args:
+        features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
+
+    Returns:
+        `(..., samples)`, float64, descending, in [0, 1], summing to 1; all 0 where the features have no variance.
+        The last one is 0 (to rounding), because centring takes one dimension out of the samples.
+
+    Raises:
+        TypeError: `features` is not a tensor.
+        ValueError: `features` has a wrong shape or dtype, or is not finite.
+
+    Properties:
+        - agrees with the squares of `scipy.linalg.svdvals`: `test_gram_spectrum_agrees_with_scipy_svdvals`
+        - centring costs one dimension: `test_gram_spectrum_has_one_zero_from_centring`
+        - the same as `covariance_spectrum` but for zeros: `test_both_sides_have_the_same_nonzero_spectrum`
+
+    Examples:
+        >>> [abs(round(x, 12)) for x in gram_spectrum(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).tolist()]
+        [1.0, 0.0]
+    """
+    return spectrum(features, "gram")
+
+
+def spectrum(
+    features: Float[Tensor, "*batch samples dims"], side: Side = "auto"
+) -> Float64[Tensor, "*batch eigenvalues"]:
+    r"""Eigenvalues of the density matrix, from the cheaper of its two sides unless told otherwise (Eq. 2.3).
+
+    $$\tilde Z = \sum_i \sigma_i u_i v_i^\top \;\Rightarrow\;
+      \lambda_i(\tilde Z^\top \tilde Z) = \lambda_i(\tilde Z \tilde Z^\top) = \sigma_i^2,
+      \qquad i = 1 \dots \operatorname{rank} \tilde Z$$
+
+    Args:
+        features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
+        side: `"auto"` takes the smaller side (the covariance if they are equal).
+
+    Returns:
+        `(..., eigenvalues)`, float64, descending, in [0, 1], summing to 1; all 0 where the features have no variance.
+        There are `dims` of them, `samples`, or the smaller of the two, by `side`.
+
+    Raises:
+        TypeError: `features` is not a tensor.
+        ValueError: `features` has a wrong shape or dtype, or is not finite; `side` is unknown.
+
+    Properties:
+        - multiplicities are kept: `test_both_sides_keep_multiplicities`
+        - both sides have the same trace: `test_both_sides_have_the_same_trace`
+        - a batch equals its parts: `test_spectrum_of_a_batch_equals_its_parts`
+        - gradients are finite, also at repeated and zero eigenvalues: `test_spectrum_has_finite_gradients`
+
+    Examples:
+        >>> spectrum(torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), "covariance").tolist()
+        [1.0, 0.0, 0.0]
+        >>> spectrum(torch.ones(4, 3)).tolist()
+        [0.0, 0.0, 0.0]
+
+    Notes:
+        Each eigenvalue is exact to about one rounding unit of the *largest*, not of itself: squaring the features into
+        a Gram matrix costs the small ones their relative accuracy, which `singular_spectrum` keeps
+        (`test_spectrum_is_exact_relative_to_the_largest_eigenvalue_only`). An entropy notices only near rank one.
+        Rounding below zero is clamped to zero.
+    """
+    density = density_matrix(features, side=side)
+    return torch.linalg.eigvalsh(density).clamp(min=0).flip(-1)
+
+
+def singular_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch eigenvalues"]:
+    r"""The same eigenvalues without forming either matrix, small ones more exactly (Eq. 2.3 read backwards).
+
+    $$\lambda_i = \sigma_i(\tilde Z)^2 / \textstyle\sum_j \sigma_j(\tilde Z)^2$$
+
+    Args:
+        features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
+
+    Returns:
+        `(..., eigenvalues)`, float64, `min(samples, dims)` of them, descending, in [0, 1], summing to 1; all 0 where
+        the features have no variance.
+
+    Raises:
+        TypeError: `features` is not a tensor.
+        ValueError: `features` has a wrong shape or dtype, or is not finite.
+
+    Properties:
+        - equals `spectrum`, to rounding: `test_singular_spectrum_equals_spectrum`
+        - keeps small eigenvalues that `spectrum` loses:
+          `test_spectrum_is_exact_relative_to_the_largest_eigenvalue_only`
+
+    Examples:
+        >>> faint = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1e-10], [0.0, -1e-10]])  # eigenvalues 1 and 1e-20
+        >>> [f"{x:.0e}" for x in singular_spectrum(faint).tolist()]
+        ['1e+00', '1e-20']
+
+    Notes:
+        Slower than `spectrum`, and not what the method does: a second opinion for features close to rank one.
+    """
+    require_floating("features", features, ("samples", "dims"))
+    squares = torch.linalg.svdvals(_unit_centred(features)).square()
+    total = squares.sum(-1, keepdim=True)
+    return squares / torch.where(total > 0, total, 1.0)
+
+
+def _chosen(side: Side, features: Tensor) -> Side:
+    samples, dims = features.shape[-2:]
+    if side == "auto":
+        return "gram" if samples < dims else "covariance"
+    return side
+
+
+def _centred_columns(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Centred columns, each scaled to order one, and the power of two that each was divided by."""
+    columns = features.to(torch.float64)
+    exponents = _exponent(columns.abs().amax(-2, keepdim=True))  # (..., 1, dims)
+    columns = _times_power_of_two(columns, -exponents)
+    for _ in range(2):
+        columns = columns - columns.mean(-2, keepdim=True)
+    return columns, exponents
+
+
+def _unit_centred(features: Tensor) -> Tensor:
+    """Centred features times a power of two, one for each batch entry, so that the largest is in [0.5, 1) or 0."""
+    columns, exponents = _centred_columns(features)
+    largest = columns.abs().amax(-2, keepdim=True)
+    varying = largest > 0
+    magnitude = torch.where(varying, exponents + _exponent(largest), -(2**16)).amax(-1, keepdim=True)
+    return _times_power_of_two(columns, torch.where(varying, exponents - magnitude, 0))
+
+
+def _exponent(magnitudes: Float64[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    return torch.frexp(magnitudes.detach()).exponent.to(torch.int64)
+
+
+def _times_power_of_two(values: Float64[Tensor, "*shape"], exponents: Int[Tensor, "*shape"]) -> Tensor:
+    """Exact, in two steps since 2^exponent itself may lie outside the range of float64."""
+    half = exponents.clamp(-2044, 2046) // 2
+    for step in (half, exponents.clamp(-2044, 2046) - half):
+        values = values * ((step + 1023) << 52).view(torch.float64)  # the bits of 2^step
+    return values

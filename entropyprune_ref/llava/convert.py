@@ -1,0 +1,94 @@
+"""From a Hugging Face LLaVA to this one: the same numbers under other names."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .config import DecoderConfig, LlavaConfig, VisionConfig
+
+if TYPE_CHECKING:
+    from .model import Llava
+
+RENAMED = (
+    (r"^model\.", ""),
+    (r"^vision_tower\.vision_model\.", "vision_tower."),
+    (r"^vision_tower\.embeddings\.", "vision_tower."),
+    (r"^vision_tower\.encoder\.layers\.", "vision_tower.layers."),
+    (r"\.pre_layrnorm\.", ".pre_layernorm."),  # their spelling
+    (r"^multi_modal_projector\.", "projector."),
+    (r"^language_model\.model\.", "decoder."),
+    (r"^language_model\.lm_head\.", "lm_head."),
+    (r"^language_model\.", "decoder."),
+    (r"(\.layers\.\d+)\.mlp\.", r"\1."),
+)
+"""Their parameter names to ours, applied in order."""
+
+
+def from_transformers(model: Any) -> "Llava":
+    """See `Llava.from_transformers`."""
+    from .model import Llava
+
+    config = translate(model.config)
+    with torch.device("meta"):
+        ours = Llava(config)
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        for pattern, replacement in RENAMED:
+            name = re.sub(pattern, replacement, name)
+        if not name.endswith("position_ids"):
+            tensors[name] = tensor.detach().clone()
+    ours.load_state_dict(tensors, assign=True)
+    return ours.eval().requires_grad_(False)
+
+
+def translate(config: Any) -> LlavaConfig:
+    """Returns our configuration for theirs.
+
+    Raises:
+        ValueError: Naming the first setting that this architecture does not have.
+    """
+    if getattr(config, "model_type", None) != "llava":
+        got = getattr(config, "model_type", type(config).__name__)
+        raise ValueError(f"model must be a LlavaForConditionalGeneration (model_type 'llava'), got {got!r}")
+    text, vision = config.text_config, config.vision_config
+    rope = getattr(text, "rope_parameters", None) or {"rope_theta": text.rope_theta, "rope_type": "default"}
+    for name, got, expected in (
+        ("text_config.model_type", text.model_type, "llama"),
+        ("vision_config.model_type", vision.model_type, "clip_vision_model"),
+        ("text_config.hidden_act", text.hidden_act, "silu"),
+        ("vision_config.hidden_act", vision.hidden_act, "quick_gelu"),
+        ("projector_hidden_act", config.projector_hidden_act, "gelu"),
+        ("multimodal_projector_bias", config.multimodal_projector_bias, True),
+        ("vision_feature_layer", config.vision_feature_layer, -2),
+        ("vision_feature_select_strategy", config.vision_feature_select_strategy, "default"),
+        ("text_config.attention_bias", text.attention_bias, False),
+        ("text_config.mlp_bias", text.mlp_bias, False),
+        ("text_config rope_type", rope.get("rope_type", "default"), "default"),
+        ("vision_config.num_channels", vision.num_channels, 3),
+    ):
+        if got != expected:
+            raise ValueError(f"model must have {name} = {expected!r}, got {got!r}")
+    return LlavaConfig(
+        vision=VisionConfig(
+            hidden=vision.hidden_size,
+            layers=vision.num_hidden_layers,
+            heads=vision.num_attention_heads,
+            mlp=vision.intermediate_size,
+            image_size=vision.image_size,
+            patch_size=vision.patch_size,
+            norm_eps=vision.layer_norm_eps,
+        ),
+        decoder=DecoderConfig(
+            hidden=text.hidden_size,
+            layers=text.num_hidden_layers,
+            heads=text.num_attention_heads,
+            kv_heads=text.num_key_value_heads,
+            head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
+            mlp=text.intermediate_size,
+            vocabulary_size=text.vocab_size,
+            rope_theta=rope["rope_theta"],
+            norm_eps=text.rms_norm_eps,
+        ),
+        image_token=config.image_token_id,
+    )

@@ -1,0 +1,111 @@
+"""The pruner that a model takes: where, how many, by which score."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from .._validation import require_choice, require_integer
+from ..pruning import Number, PrunePlan, kept_mask, prune_plan
+from ..scoring import PAPER, Convention, EntropyScorer, LayerView, Scorer
+
+
+@dataclass(frozen=True)
+class EntropyPrune:
+    r"""Drops visual tokens at the input of decoder layer `layer`, once, in prefill (section 5).
+
+    The budget is given in exactly one of three ways. Scores come from layer `layer - 1`; every text token stays;
+    kept tokens keep their order and their rotary positions.
+
+    Args:
+        layer: The prune layer $K$, 0-based, at least 1: the first decoder layer that runs pruned.
+        keep: Visual tokens that remain in each prompt (all its images together).
+        average: Visual tokens per layer, averaged over all layers of the model (Eq. 5.1).
+        ratio: Share of the visual tokens that is *dropped* at `layer` (Eq. 5.3).
+        convention: Which formula of token entropy scores.
+        scorer: Another scorer in its place; any function of a `LayerView`.
+        over_images: `"each"`: every image keeps its share (Eq. 5.4); `"all"`: the images of a prompt compete.
+        lower_prune_layer: Whether an infeasible `average` lowers the prune layer until it is feasible.
+
+    Raises:
+        ValueError: Not exactly one budget; `layer` below 1; an unknown `over_images`; a `convention` beside a `scorer`.
+
+    Examples:
+        >>> EntropyPrune(2, average=192).plan(visual_tokens=576, layers=32)
+        PrunePlan(prune_layer=2, keep=166)
+    """
+
+    layer: int
+    keep: int | None = None
+    average: Number | None = field(default=None, kw_only=True)
+    ratio: Number | None = field(default=None, kw_only=True)
+    convention: Convention | None = None
+    scorer: Scorer | None = None
+    over_images: Literal["each", "all"] = "each"
+    lower_prune_layer: bool = False
+
+    def __post_init__(self) -> None:
+        require_integer("layer", self.layer, 1)
+        require_choice("over_images", self.over_images, ("each", "all"))
+        given = [name for name in ("keep", "average", "ratio") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of keep, average and ratio must be given, got {' and '.join(given) or 'none'}")
+        if self.convention is not None and self.scorer is not None:
+            raise ValueError("convention must not be given beside scorer, which replaces it")
+
+    def plan(self, visual_tokens: int, layers: int) -> PrunePlan:
+        """Returns where to prune and how many tokens to keep, for a prompt and a model of these sizes."""
+        return prune_plan(
+            visual_tokens=visual_tokens,
+            layers=layers,
+            prune_layer=self.layer,
+            average=self.average,
+            keep=self.keep,
+            ratio=self.ratio,
+            lower_prune_layer=self.lower_prune_layer,
+        )
+
+    def plans(self, image_index: Tensor, layers: int) -> list[PrunePlan]:
+        """Returns the plan of every row of a batch.
+
+        Raises:
+            ValueError: A row without an image; rows that a lowered prune layer would prune at different layers.
+        """
+        counts = (image_index >= 0).sum(dim=1).tolist()
+        if 0 in counts:
+            raise ValueError(f"pruner must be given prompts with an image, got none in prompt {counts.index(0)}")
+        plans = [self.plan(count, layers) for count in counts]
+        if len({plan.prune_layer for plan in plans}) > 1:
+            raise ValueError(
+                "lower_prune_layer must lead to one prune layer for the whole batch, got "
+                f"{[plan.prune_layer for plan in plans]}"
+            )
+        return plans
+
+    def choose(self, view: LayerView, keep: list[int]) -> Bool[Tensor, "batch sequence"]:
+        """Returns which positions remain, given what the layer before `layer` shows."""
+        scorer = self.scorer or EntropyScorer(self.convention or PAPER)
+        scores = scorer(view)
+        if scores.shape != view.image_index.shape:
+            raise ValueError(
+                f"scorer must return one score a position, shape {tuple(view.image_index.shape)}, "
+                f"got shape {tuple(scores.shape)}"
+            )
+        return kept_mask(scores.to(view.image_index.device), view.image_index, keep, over_images=self.over_images)
+
+
+@dataclass(frozen=True)
+class GivenTokens:
+    """A scorer that keeps exactly the tokens it is told to: selection injected, so that arithmetic is tested alone.
+
+    Attributes:
+        kept: `(batch, sequence)`, bool: True scores 1, False scores 0.
+    """
+
+    kept: Bool[Tensor, "batch sequence"]
+
+    def __call__(self, view: LayerView) -> Tensor:
+        """Returns the mask as scores."""
+        return self.kept.to(view.image_index.device, torch.float64)

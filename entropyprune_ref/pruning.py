@@ -1,0 +1,418 @@
+r"""Section 5, how to prune: from a budget to a number of tokens, from scores to positions.
+
+A budget is named, never guessed: the *average* number of visual tokens over all layers (Eq. 5.1), the number to
+*keep* from the prune layer on, or the *ratio* that is dropped there (Eq. 5.3). Scores become positions by a stable
+sort (Eq. 5.2), over one image or several (Eq. 5.4). Nothing here knows how a score was made or what a model is.
+
+Reading order: `tokens_to_keep` and its inverse `average_tokens`, `prune_plan`, `select_tokens`, `split_keep`,
+`kept_mask`, `gather_index`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from entropyprune_ref._validation import require_choice, require_floating, require_integer, require_rational
+
+__all__ = [
+    "PrunePlan",
+    "average_tokens",
+    "gather_index",
+    "kept_mask",
+    "prune_plan",
+    "select_tokens",
+    "split_keep",
+    "tokens_to_keep",
+]
+
+Number = int | float | Fraction
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Where to prune and how much to leave: `keep` visual tokens from the input of decoder layer `prune_layer` on.
+
+    Attributes:
+        prune_layer: The first decoder layer that runs pruned, 0-based, in `[1, layers - 1]`.
+        keep: Visual tokens that it and every later layer sees.
+    """
+
+    prune_layer: int
+    keep: int
+
+
+def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_layer: int) -> int:
+    r"""Visual tokens to keep so that the mean over all layers is at most `average` (Eq. 5.1).
+
+    $$k = \left\lfloor \frac{layers \cdot average - prune\_layer \cdot visual\_tokens}
+                                    {layers - prune\_layer} \right\rfloor$$
+
+    The first `prune_layer` layers run with every visual token, the others with `k`.
+
+    Args:
+        average: Visual tokens per layer, averaged over all layers, in `[0, visual_tokens]`. A float is read as the
+            decimal number that it prints as; the arithmetic is exact.
+        visual_tokens: Visual tokens in the prompt, at least 1.
+        layers: Decoder layers, at least 2.
+        prune_layer: The first layer that runs pruned, 0-based, in `[1, layers - 1]`.
+
+    Returns:
+        The number of tokens, in `[0, visual_tokens]`.
+
+    Raises:
+        TypeError: An argument is not a number of its kind.
+        ValueError: An argument is out of range, or `average` is infeasible: the layers before `prune_layer` alone
+            spend more. The message names the smallest feasible average.
+
+    Properties:
+        - the published budgets come out -> `test_tokens_to_keep_gives_the_published_budgets`
+        - the average that results never exceeds the one asked for, and one more token would ->
+          `test_tokens_to_keep_is_the_most_that_the_average_allows`
+        - inverse of `average_tokens` -> `test_average_tokens_is_the_inverse_of_tokens_to_keep`
+        - the smallest feasible average is accepted, anything below refused ->
+          `test_tokens_to_keep_accepts_the_smallest_feasible_average_and_nothing_below`
+
+    Examples:
+        LLaVA-1.5-7B at an average of 192 tokens: (32 · 192 - 2 · 576) / 30 = 4992 / 30 = 166.4.
+
+        >>> tokens_to_keep(192, visual_tokens=576, layers=32, prune_layer=2)
+        166
+
+    Notes:
+        The released code truncates towards zero. That is the same wherever the quotient is not negative; for a
+        quotient between -1 and 0 it would keep 0 tokens and still exceed the average, which is refused here.
+    """
+    _require_depth(visual_tokens, layers, prune_layer)
+    exact = require_rational("average", average, 0, visual_tokens)
+    quotient = (layers * exact - prune_layer * visual_tokens) / (layers - prune_layer)
+    if quotient < 0:
+        raise ValueError(
+            f"average must be at least {_smallest(visual_tokens, layers, prune_layer)}, the smallest feasible average "
+            f"with {visual_tokens} visual tokens in the first {prune_layer} of {layers} layers, got {average}, "
+            f"which would leave {math.trunc(quotient)} tokens; prune at an earlier layer or raise the average"
+        )
+    return math.floor(quotient)
+
+
+def average_tokens(keep: int, *, visual_tokens: int, layers: int, prune_layer: int) -> Fraction:
+    r"""Mean number of visual tokens per layer when `keep` remain from `prune_layer` on, the inverse of Eq. 5.1.
+
+    $$a = \frac{prune\_layer \cdot visual\_tokens + (layers - prune\_layer) \cdot keep}{layers}$$
+
+    Args:
+        keep: Visual tokens kept, in `[0, visual_tokens]`.
+        visual_tokens: Visual tokens in the prompt, at least 1.
+        layers: Decoder layers, at least 2.
+        prune_layer: The first layer that runs pruned, 0-based, in `[1, layers - 1]`.
+
+    Returns:
+        The average in tokens, exact.
+
+    Raises:
+        TypeError: An argument is not an int.
+        ValueError: An argument is out of range.
+
+    Properties:
+        - inverse of `tokens_to_keep` -> `test_average_tokens_is_the_inverse_of_tokens_to_keep`
+        - between the extremes it is the mean of a list of layers -> `test_average_tokens_is_the_mean_over_layers`
+
+    Examples:
+        (2 · 576 + 30 · 166) / 32 = 6132 / 32.
+
+        >>> float(average_tokens(166, visual_tokens=576, layers=32, prune_layer=2))
+        191.625
+    """
+    _require_depth(visual_tokens, layers, prune_layer)
+    require_integer("keep", keep, 0, visual_tokens)
+    return Fraction(prune_layer * visual_tokens + (layers - prune_layer) * keep, layers)
+
+
+def prune_plan(
+    *,
+    visual_tokens: int,
+    layers: int,
+    prune_layer: int,
+    average: Number | None = None,
+    keep: int | None = None,
+    ratio: Number | None = None,
+    lower_prune_layer: bool = False,
+) -> PrunePlan:
+    r"""Where to prune and how many tokens to keep, from a budget given in exactly one of three ways (Eq. 5.1, 5.3).
+
+    $$k = \lfloor visual\_tokens \cdot (1 - ratio) \rfloor$$
+
+    for a `ratio`; `tokens_to_keep` for an `average`; `keep` itself otherwise.
+
+    Args:
+        visual_tokens: Visual tokens in the prompt, at least 1.
+        layers: Decoder layers, at least 2.
+        prune_layer: The first layer that runs pruned, 0-based, in `[1, layers - 1]`.
+        average: Visual tokens per layer, averaged over all layers, in `[0, visual_tokens]`.
+        keep: Visual tokens that remain from the prune layer on, in `[0, visual_tokens]`.
+        ratio: The share of visual tokens that is **dropped** at the prune layer, in `[0, 1]`. This is the "reduction
+            ratio" of the released scripts: 0.9 keeps a tenth.
+        lower_prune_layer: If `average` is infeasible at `prune_layer`, prune at the latest layer before it at which it
+            is feasible. Without effect on `keep` and `ratio`, which are always feasible.
+
+    Returns:
+        The plan; `prune_layer` differs from the argument only if it was lowered.
+
+    Raises:
+        TypeError: An argument is not a number of its kind.
+        ValueError: Not exactly one budget; an argument out of range; an infeasible average. With
+            `lower_prune_layer` that means infeasible at layer 1 too.
+
+    Properties:
+        - a lowered plan is feasible, and one layer later would not be ->
+          `test_prune_plan_lowers_the_layer_no_further_than_needed`
+        - a feasible average is untouched by `lower_prune_layer` -> the same test
+        - ratios are exact decimals -> `test_prune_plan_reads_ratios_as_exact_decimals`
+
+    Examples:
+        LLaVA-NeXT at an average of 160 of 2,880 tokens is infeasible at layer 2; at layer 1 it is
+        (32 · 160 - 2880) / 31 = 72.3.
+
+        >>> prune_plan(average=160, visual_tokens=2880, layers=32, prune_layer=2, lower_prune_layer=True)
+        PrunePlan(prune_layer=1, keep=72)
+        >>> prune_plan(ratio=0.9, visual_tokens=50, layers=28, prune_layer=1)
+        PrunePlan(prune_layer=1, keep=5)
+
+    Notes:
+        Where even layer 1 is infeasible, the released code that lowers the layer keeps no visual token at all; here
+        that is an error, and `keep=0` says it explicitly.
+    """
+    _require_depth(visual_tokens, layers, prune_layer)
+    given = [name for name, value in (("average", average), ("keep", keep), ("ratio", ratio)) if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"exactly one of average, keep, ratio must be given, got {', '.join(given) or 'none'}")
+    if keep is not None:
+        return PrunePlan(prune_layer, require_integer("keep", keep, 0, visual_tokens))
+    if ratio is not None:
+        return PrunePlan(prune_layer, math.floor(visual_tokens * (1 - require_rational("ratio", ratio, 0, 1))))
+    exact = require_rational("average", average, 0, visual_tokens)
+    if lower_prune_layer:
+        prune_layer = min(prune_layer, max(1, math.floor(layers * exact / visual_tokens)))
+    return PrunePlan(
+        prune_layer, tokens_to_keep(exact, visual_tokens=visual_tokens, layers=layers, prune_layer=prune_layer)
+    )
+
+
+def select_tokens(scores: Float[Tensor, "*batch tokens"], keep: int) -> Int[Tensor, "*batch keep"]:
+    r"""Positions of the `keep` highest scores, in their original order (Eq. 5.2).
+
+    $$\operatorname{select}(scores, keep) = \operatorname{sort}\bigl(
+              \text{the first } keep \text{ tokens in the order } (-scores_t,\ t)\bigr)$$
+
+    Equal scores go to the earlier token: the sort is stable, by score descending and then by position ascending.
+
+    Args:
+        scores: `(..., tokens)`, floating, finite; higher is kept first. The batch may be empty.
+        keep: How many, in `[0, tokens]`.
+
+    Returns:
+        `(..., keep)`, int64, strictly ascending along the last axis.
+
+    Raises:
+        TypeError: `scores` is not a tensor, `keep` not an int.
+        ValueError: `scores` has no token, is not floating or not finite; `keep` is out of range.
+
+    Properties:
+        - equal to a lexicographic sort by numpy -> `test_select_tokens_equals_numpy_lexsort`
+        - no dropped token outscores a kept one -> `test_select_tokens_drops_nothing_that_outscores_a_kept_token`
+        - ties go to the earlier token -> `test_select_tokens_gives_ties_to_the_earlier_token`
+        - permuting distinct scores permutes the selection -> `test_select_tokens_follows_a_permutation`
+        - unchanged by increasing maps of the scores -> `test_select_tokens_depends_on_the_order_of_scores_only`
+        - what is kept at `keep` is kept at `keep + 1` -> `test_select_tokens_is_nested_in_keep`
+
+    Examples:
+        >>> select_tokens(torch.tensor([0.5, 0.9, 0.5, 0.7]), 3).tolist()
+        [0, 1, 3]
+
+    Notes:
+        `torch.topk` does not define the order of ties, so it cannot serve as a reference.
+    """
+    require_floating("scores", scores, ("tokens",))
+    require_integer("keep", keep, 0, scores.shape[-1])
+    best_first = torch.sort(scores, dim=-1, descending=True, stable=True).indices
+    return torch.sort(best_first[..., :keep], dim=-1).values
+
+
+def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
+    r"""Splits `keep` over images in proportion to their tokens, by largest remainder (Eq. 5.4).
+
+    $$k_i = \lfloor q_i \rfloor + [\,i \text{ is among the first } r \text{ in the order }
+              (-(q_i - \lfloor q_i \rfloor),\ i)\,], \qquad q_i = keep \cdot N_i / \textstyle\sum_j N_j$$
+
+    with `r` what the rounding down leaves over, so that the parts add up to `keep` exactly.
+
+    Args:
+        keep: Tokens to keep over all images, in `[0, sum(visual_tokens_per_image)]`.
+        visual_tokens_per_image: Visual tokens of each image, each at least 1; may be empty.
+
+    Returns:
+        Tokens to keep of each image, at most as many as it has.
+
+    Raises:
+        TypeError: Not integers.
+        ValueError: Out of range.
+
+    Properties:
+        - parts add up, each within one token of its quota ->
+          `test_split_keep_adds_up_and_stays_within_one_token_of_the_quota`
+        - equal images differ by at most one, the earlier has more -> `test_split_keep_treats_equal_images_alike`
+
+    Examples:
+        Quotas of 5 tokens over 6 and 4 are 3 and 2; over three images of equal size 5/3 each.
+
+        >>> split_keep(5, [6, 4]), split_keep(5, [8, 8, 8])
+        ([3, 2], [2, 2, 1])
+    """
+    counts = [require_integer("visual_tokens_per_image", count, 1) for count in visual_tokens_per_image]
+    total = sum(counts)
+    require_integer("keep", keep, 0, total)
+    if not counts:
+        return []
+    parts = [keep * count // total for count in counts]
+    by_remainder = sorted(range(len(counts)), key=lambda i: (-(keep * counts[i] % total), i))
+    for i in by_remainder[: keep - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def kept_mask(
+    scores: Float[Tensor, "batch sequence"],
+    image_index: Int[Tensor, "batch sequence"],
+    keep: Sequence[int],
+    *,
+    over_images: str = "each",
+) -> Bool[Tensor, "batch sequence"]:
+    """Which positions of whole sequences remain: everything that is not visual, and the selected visual tokens.
+
+    Args:
+        scores: `(batch, sequence)`, floating; read, and required to be finite, at visual positions only.
+        image_index: `(batch, sequence)`, integer: the number of the image that a visual token belongs to (0, 1, …),
+            -1 for text and padding.
+        keep: Visual tokens to keep in each row, in `[0, visual tokens of the row]`.
+        over_images: "each" splits the budget over the images in proportion (`split_keep`) and selects within each;
+            "all" selects once among the tokens of all images.
+
+    Returns:
+        `(batch, sequence)`, bool, on the device of `image_index`.
+
+    Raises:
+        TypeError: An argument is not of its kind.
+        ValueError: Shapes that differ, image numbers below -1, `keep` of another length or out of range, scores of
+            visual tokens that are not finite.
+
+    Properties:
+        - each row keeps exactly its budget, and all text -> `test_kept_mask_keeps_all_text_and_exactly_the_budget`
+        - over one image both policies are `select_tokens` -> `test_kept_mask_of_one_image_is_select_tokens`
+        - "each" is `select_tokens` image by image, "all" over their union ->
+          `test_kept_mask_selects_within_each_image_or_over_all`
+        - scores outside images are not read -> `test_kept_mask_reads_scores_of_visual_tokens_only`
+
+    Examples:
+        >>> image_index = torch.tensor([[-1, 0, 0, -1, 1, 1]])
+        >>> scores = torch.tensor([[0.0, 5.0, 4.0, 0.0, 1.0, 2.0]])
+        >>> kept_mask(scores, image_index, [2]).int().tolist()
+        [[1, 1, 0, 1, 0, 1]]
+        >>> kept_mask(scores, image_index, [2], over_images="all").int().tolist()
+        [[1, 1, 1, 1, 0, 0]]
+
+    Notes:
+        Scores on the meta device have no values; then the earliest tokens are kept, so that shapes come out right.
+    """
+    require_choice("over_images", over_images, ("each", "all"))
+    _require_rows("image_index", image_index)
+    if image_index.is_floating_point() or image_index.is_complex() or image_index.dtype == torch.bool:
+        raise ValueError(f"image_index must have an integer dtype, got {image_index.dtype}")
+    if image_index.numel() and int(image_index.min()) < -1:
+        raise ValueError(f"image_index must be at least -1 everywhere, got {int(image_index.min())}")
+    _require_rows("scores", scores)
+    if scores.shape != image_index.shape:
+        raise ValueError(
+            f"scores must have the shape of image_index, {tuple(image_index.shape)}, got {tuple(scores.shape)}"
+        )
+    if len(keep) != len(image_index):
+        raise ValueError(f"keep must have one entry per row, {len(image_index)}, got {len(keep)}")
+    values = torch.zeros(scores.shape) if scores.is_meta else scores.detach().to(image_index.device)
+    kept = image_index < 0
+    for row, wanted in enumerate(keep):
+        if over_images == "all":
+            spans = [torch.nonzero(~kept[row]).flatten()]
+            require_integer(f"keep[{row}]", wanted, 0, len(spans[0]))
+            parts = [wanted]
+        else:
+            images = sorted(set(image_index[row][~kept[row]].tolist()))
+            spans = [torch.nonzero(image_index[row] == image).flatten() for image in images]
+            require_integer(f"keep[{row}]", wanted, 0, sum(map(len, spans)))
+            parts = split_keep(wanted, [len(span) for span in spans])
+        for span, part in zip(spans, parts, strict=True):
+            if len(span):
+                kept[row, span[select_tokens(values[row, span], part)]] = True
+    return kept
+
+
+def gather_index(
+    kept: Bool[Tensor, "batch sequence"],
+) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
+    """Positions to gather so that every row of a batch becomes equally short, aligned at the right end.
+
+    The rows of a batch may drop different numbers of tokens. The new length is the number that the row which drops
+    fewest keeps. A row that drops more fills its leading slots with dropped tokens, which the second output marks as
+    not kept: they must be masked out like padding. Kept positions stay in their original order.
+
+    Args:
+        kept: `(batch, sequence)`, bool, as from `kept_mask`.
+
+    Returns:
+        `(batch, length)` int64 positions into the old sequence, and `(batch, length)` bool: which of them are kept.
+
+    Raises:
+        TypeError: `kept` is not a tensor.
+        ValueError: `kept` is not a bool tensor of two dimensions.
+
+    Properties:
+        - the kept slots of a row are its kept positions, ascending, at the right end ->
+          `test_gather_index_lists_kept_positions_in_order_at_the_right_end`
+        - no position twice -> the same test
+        - the identity if nothing is dropped -> `test_gather_index_is_the_identity_if_nothing_is_dropped`
+        - no longer than needed -> `test_gather_index_is_as_long_as_the_longest_row`
+
+    Examples:
+        >>> index, real = gather_index(torch.tensor([[True, False, True, True], [False, False, True, True]]))
+        >>> index.tolist(), real.int().tolist()
+        ([[0, 2, 3], [1, 2, 3]], [[1, 1, 1], [0, 1, 1]])
+    """
+    _require_rows("kept", kept)
+    if kept.dtype != torch.bool:
+        raise ValueError(f"kept must have dtype bool, got {kept.dtype}")
+    most_dropped_by_all = int((~kept).sum(dim=1).min()) if len(kept) else 0
+    dropped_first = torch.sort(kept.to(torch.int8), dim=1, stable=True).indices
+    index = dropped_first[:, most_dropped_by_all:]
+    return index, kept.gather(1, index)
+
+
+def _require_depth(visual_tokens: int, layers: int, prune_layer: int) -> None:
+    require_integer("visual_tokens", visual_tokens, 1)
+    require_integer("layers", layers, 2)
+    require_integer("prune_layer", prune_layer, 1, layers - 1)
+
+
+def _require_rows(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.ndim != 2:
+        raise ValueError(f"{name} must have shape (batch, sequence), got shape {tuple(value.shape)}")
+
+
+def _smallest(visual_tokens: int, layers: int, prune_layer: int) -> str:
+    """The average at which no token is kept: in decimals if that is exact, else rounded up beside the fraction."""
+    exact = Fraction(prune_layer * visual_tokens, layers)
+    decimal = f"{math.ceil(exact * 10**4) / 10**4:.4f}".rstrip("0").rstrip(".")
+    return decimal if Fraction(decimal) == exact else f"{decimal} (exactly {exact})"

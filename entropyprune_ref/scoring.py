@@ -1,0 +1,290 @@
+r"""Section 3, what to prune: the matrix entropy of a token's heads, in the three conventions that exist.
+
+The query vectors of all heads of one token are the rows of a small matrix. Its entropy after centring is the score of
+the token: high entropy is kept. What the formula does after centring differs between the paper and its released code;
+a `Convention` says what, and `token_entropy` computes any of them. `LayerView` is what a scorer may look at, and
+`EntropyScorer` makes a scorer of a convention.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from entropyprune_ref._validation import require_choice, require_floating
+from entropyprune_ref.entropy import spectrum_entropy
+from entropyprune_ref.gram import SIDES, Side, _exponent, _times_power_of_two, _unit_centred, centred
+
+__all__ = [
+    "CONVENTIONS",
+    "PAPER",
+    "RELEASED",
+    "ROW_NORMALIZED",
+    "Convention",
+    "EntropyScorer",
+    "LayerView",
+    "Scorer",
+    "token_entropy",
+]
+
+_CHUNK = 2**18  # numbers per chunk on a CPU, 2 MiB in float64: they stay in the cache between the steps
+_LARGEST = 1e140  # above it, energies that are not normalised may overflow
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What is done with the centred queries of a token before and after the eigenvalues.
+
+    Attributes:
+        name: How tables and the command line call it.
+        row_normalized: Whether each head's row is divided by its L2 norm.
+        trace_normalized: Whether the matrix is divided by its trace; if not, by the number of heads.
+        clamp: Eigenvalues below it are raised to it; `None` drops those that are not positive.
+        log_heads: Whether the sum is divided by the logarithm of the number of heads.
+    """
+
+    name: str
+    row_normalized: bool
+    trace_normalized: bool
+    clamp: float | None
+    log_heads: bool
+
+    def __post_init__(self) -> None:
+        """Refuses a clamp that no eigenvalue of a density matrix could pass."""
+        if self.clamp is not None and not 0 < self.clamp < 1:
+            raise ValueError(f"clamp must be None or lie strictly between 0 and 1, got {self.clamp}")
+
+
+PAPER = Convention("paper", row_normalized=False, trace_normalized=True, clamp=None, log_heads=False)
+"""Trace-normalised covariance and its von Neumann entropy (Eq. 3.1), as the paper's abstract has it."""
+
+ROW_NORMALIZED = Convention("row_normalized", row_normalized=True, trace_normalized=True, clamp=None, log_heads=False)
+"""As `PAPER`, of rows divided by their L2 norm (Eq. 3.2): the Diff-eRank reading of the method (inferred)."""
+
+RELEASED = Convention("released", row_normalized=False, trace_normalized=False, clamp=1e-10, log_heads=True)
+"""What the released code computes (Eq. 3.3): no trace normalisation, eigenvalues clamped, divided by log heads."""
+
+CONVENTIONS = {convention.name: convention for convention in (PAPER, ROW_NORMALIZED, RELEASED)}
+"""The three conventions by name."""
+
+
+def token_entropy(
+    queries: Float[Tensor, "*batch tokens heads head_dim"], convention: Convention = PAPER, *, side: Side = "auto"
+) -> Float64[Tensor, "*batch tokens"]:
+    r"""Entropy of each token over its heads (Eq. 3.1, 3.2 or 3.3, by `convention`).
+
+    With $\tilde Z$ the `(heads, head_dim)` queries of one token, centred over heads, $\hat Z$ the same with each
+    non-zero row divided by its norm, and $\lambda_i(\cdot)$ eigenvalues:
+
+    $$H_\text{paper} = -\sum_i \lambda_i \log \lambda_i, \quad
+      \lambda_i = \lambda_i(\tilde Z \tilde Z^\top) / \operatorname{tr} \tilde Z \tilde Z^\top \tag{3.1}$$
+
+    $$H_\text{row} = -\sum_i \lambda_i \log \lambda_i, \quad
+      \lambda_i = \lambda_i(\hat Z \hat Z^\top) / \operatorname{tr} \hat Z \hat Z^\top \tag{3.2}$$
+
+    $$H_\text{released} = -\frac{1}{\log heads} \sum_i \lambda_i \log \lambda_i, \quad
+      \lambda_i = \max\bigl(10^{-10},\ \lambda_i(\tilde Z \tilde Z^\top / heads)\bigr) \tag{3.3}$$
+
+    They order tokens differently. With $s = \operatorname{tr} \tilde Z \tilde Z^\top / heads$, clamping aside,
+
+    $$H_\text{released} = \frac{s \cdot H_\text{paper} - s \log s}{\log heads} \tag{3.4}$$
+
+    Args:
+        queries: `(..., tokens, heads, head_dim)`, floating, finite, before or after rotary embedding.
+        convention: Which of the formulas.
+        side: Which of the two dual matrices gives the eigenvalues: "gram" (heads x heads), "covariance"
+            (head_dim x head_dim), or "auto": the smaller, but "gram" where the convention clamps, since a clamp turns
+            every zero eigenvalue into a summand and the sides differ in how many they have.
+
+    Returns:
+        `(..., tokens)`, float64, in nats (`RELEASED`: in units of `log heads` nats). In
+        `[0, log(min(heads - 1, head_dim))]` for `PAPER` and `ROW_NORMALIZED`; not bounded below for `RELEASED`.
+        A token without variance over its heads scores 0; under `RELEASED`, what its formula gives for `heads`
+        eigenvalues at the clamp.
+
+    Raises:
+        TypeError: `queries` is not a tensor or `convention` not a `Convention`.
+        ValueError: `queries` has fewer than three dimensions, an empty axis, a dtype that is not floating, or is not
+            finite; `side` is unknown; one head under `RELEASED`, which divides by `log heads`; queries above 1e140
+            under `RELEASED`, whose energy would overflow.
+
+    Properties:
+        - plain numpy and scipy give the same -> `test_token_entropy_agrees_with_numpy_and_scipy`
+        - so does mpmath at 50 digits -> `test_token_entropy_agrees_with_mpmath`
+        - unchanged by an orthogonal map of all heads -> `test_token_entropy_ignores_an_orthogonal_map_of_all_heads`,
+          hence by rotary embedding -> `test_token_entropy_is_the_same_before_and_after_rotary_embedding`
+        - unchanged by permuting heads -> `test_token_entropy_ignores_the_order_of_heads`
+        - unchanged by adding one vector to all heads -> `test_token_entropy_ignores_a_vector_added_to_all_heads`
+        - scale -> `test_token_entropy_ignores_scale_unless_released`
+        - Eq. 3.4 -> `test_token_entropy_released_is_the_paper_entropy_and_the_energy`; its consequence ->
+          `test_token_entropy_released_orders_by_low_energy`
+        - dual sides agree -> `test_token_entropy_is_the_same_on_both_sides`
+        - bounds -> `test_token_entropy_lies_between_zero_and_the_log_of_the_rank`
+        - no variance -> `test_token_entropy_without_variance`
+        - a batch equals its parts -> `test_token_entropy_of_a_batch_equals_its_parts`
+        - same bits at every call and for any number of threads ->
+          `test_token_entropy_has_the_same_bits_for_any_number_of_threads`; to rounding where a gradient is wanted ->
+          `test_token_entropy_with_gradients_is_the_same_to_rounding`
+        - no intermediate result grows with the tokens ->
+          `test_token_entropy_makes_no_tensor_that_grows_with_the_tokens`
+        - gradients -> `test_token_entropy_gradient_is_right`, `test_token_entropy_gradient_is_finite_without_variance`
+
+    Examples:
+        Four heads at (1, 0), (-1, 0), (0, 1), (0, -1): both eigenvalues of the covariance are one half, hence log 2.
+        Divided by heads instead of by the trace, the same matrix has eigenvalues 1/2, 1/2, 0, 0 too.
+
+        >>> queries = torch.tensor([[[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]])
+        >>> round(token_entropy(queries).item() / math.log(2), 12)
+        1.0
+        >>> round(token_entropy(queries, RELEASED).item(), 6)  # log 2 / log 4
+        0.5
+
+    Notes:
+        Under `ROW_NORMALIZED` a head whose queries equal the mean of all heads has a zero row, and what rounding
+        leaves of it must not be divided by its norm: a row counts as zero if none of its entries exceeds
+        `(heads + head_dim) * 2**-52` times the largest query of the token.
+
+        Tokens are taken in chunks of a size that depends on the shape alone: working memory does not grow with their
+        number, and bits do not depend on threads. Batched eigenvalue solvers on a CPU go through a batch one by one,
+        so chunks run on as many Python threads as torch has; where autograd or a dispatch mode (a FLOP counter)
+        watches, which threads would escape, they run one after the other.
+    """
+    require_floating("queries", queries, ("tokens", "heads", "head_dim"))
+    require_choice("side", side, SIDES)
+    if not isinstance(convention, Convention):
+        raise TypeError(f"convention must be a Convention, got {type(convention).__name__} {convention!r}")
+    heads, head_dim = queries.shape[-2:]
+    if convention.log_heads and heads == 1:
+        raise ValueError(f"queries must have at least 2 heads, since {convention.name} divides by log heads, got 1")
+    if side == "auto":
+        side = "gram" if heads < head_dim or convention.clamp is not None else "covariance"
+    if not convention.trace_normalized and queries.dtype == torch.float64 and not queries.is_meta and queries.numel():
+        largest = max(abs(extreme.item()) for extreme in torch.aminmax(queries.detach()))
+        if largest > _LARGEST:
+            raise ValueError(f"queries must not exceed {_LARGEST} under {convention.name}, got {largest}")
+
+    def score(part: Float[Tensor, "part heads head_dim"]) -> Float64[Tensor, " part"]:
+        rows = _rows(part, convention)
+        product = rows @ rows.mT if side == "gram" else rows.mT @ rows
+        return _entropy(torch.linalg.eigvalsh(product), heads, convention)
+
+    size = (_CHUNK if queries.device.type == "cpu" else 64 * _CHUNK) // (heads * max(heads, head_dim))
+    parts = torch.split(queries.reshape(-1, heads, head_dim), max(1, size))
+    return torch.cat(_each(score, parts)).reshape(queries.shape[:-2])
+
+
+def _each(score: Callable[[Tensor], Tensor], parts: tuple[Tensor, ...]) -> list[Tensor]:
+    """Maps over the parts, on threads where nothing that belongs to the calling thread would be lost."""
+    watched = (torch.is_grad_enabled() and parts[0].requires_grad) or is_in_torch_dispatch_mode()
+    workers = min(torch.get_num_threads(), len(parts))
+    if watched or workers == 1 or parts[0].device.type != "cpu":
+        return [score(part) for part in parts]
+    inference = torch.is_inference_mode_enabled()
+
+    def task(part: Tensor) -> Tensor:
+        with torch.inference_mode(inference), torch.no_grad():  # both belong to a thread
+            return score(part)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(task, parts))
+
+
+def _rows(queries: Tensor, convention: Convention) -> Float64[Tensor, "part heads head_dim"]:
+    """Centred over heads, in float64; up to scale if the convention does not depend on it."""
+    if convention.row_normalized:
+        return _unit_rows(queries)
+    if queries.dtype == torch.float64:
+        return _unit_centred(queries) if convention.trace_normalized else centred(queries)
+    wide = queries.to(torch.float64)  # no square leaves the range of float64, and the mean of equal numbers is exact
+    return wide - wide.mean(-2, keepdim=True)
+
+
+def _unit_rows(queries: Tensor) -> Float64[Tensor, "part heads head_dim"]:
+    """Centred over heads, each row divided by its norm; zero where nothing but rounding is left of a row."""
+    wide = queries.to(torch.float64)
+    largest = wide.detach().abs().amax((-2, -1), keepdim=True)
+    if queries.dtype == torch.float64:  # scaled to order one, so that subnormal queries keep their digits
+        wide, largest = (_times_power_of_two(values, -_exponent(largest)) for values in (wide, largest))
+    rows = centred(wide) if queries.dtype == torch.float64 else wide - wide.mean(-2, keepdim=True)
+    row_largest = rows.detach().abs().amax(-1, keepdim=True)
+    zero = row_largest <= sum(rows.shape[-2:]) * torch.finfo(torch.float64).eps * largest
+    rows = torch.where(zero, 0.0, rows / torch.where(zero, 1.0, row_largest))
+    unit: Tensor = rows / torch.linalg.vector_norm(torch.where(zero, 1.0, rows), dim=-1, keepdim=True)
+    return unit
+
+
+def _entropy(eigenvalues: Tensor, heads: int, convention: Convention) -> Float64[Tensor, " part"]:
+    if convention.trace_normalized and convention.clamp is None:
+        entropy = spectrum_entropy(eigenvalues.clamp(min=0))
+    else:
+        total = eigenvalues.sum(-1, keepdim=True)
+        scale = torch.where(total > 0, total, 1.0) if convention.trace_normalized else heads
+        levels = (eigenvalues / scale).clamp(min=convention.clamp or 0.0)
+        entropy = -(levels * torch.where(levels > 0, levels, 1.0).log()).sum(-1)
+    return entropy / math.log(heads) if convention.log_heads else entropy
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """What a scorer may look at when the input of decoder layer K is pruned.
+
+    `image_index` and `attended` may live on another device than the rest.
+
+    Attributes:
+        hidden: `(batch, sequence, dims)`, state K, which is about to be shortened.
+        queries: `(batch, heads, sequence, head_dim)`, of layer K - 1, after rotary embedding.
+        keys: `(batch, kv_heads, sequence, head_dim)`, of layer K - 1, after rotary embedding.
+        image_index: `(batch, sequence)`, the number of the image a token belongs to, -1 for text and padding.
+        attended: `(batch, sequence)`, False for padding.
+    """
+
+    hidden: Float[Tensor, "batch sequence dims"]
+    queries: Float[Tensor, "batch heads sequence head_dim"]
+    keys: Float[Tensor, "batch kv_heads sequence head_dim"]
+    image_index: Int[Tensor, "batch sequence"]
+    attended: Bool[Tensor, "batch sequence"]
+
+    @property
+    def visual(self) -> Bool[Tensor, "batch sequence"]:
+        """Which positions hold visual tokens."""
+        return self.image_index >= 0
+
+
+Scorer = Callable[[LayerView], Float[Tensor, "batch sequence"]]
+"""Scores every position, higher is kept first; only those of visual tokens are read."""
+
+
+@dataclass(frozen=True)
+class EntropyScorer:
+    """The method itself as a scorer: `token_entropy` of the queries of all visual tokens.
+
+    Attributes:
+        convention: Which formula.
+
+    Properties:
+        - equal to `token_entropy` at visual positions, zero elsewhere ->
+          `test_entropy_scorer_is_token_entropy_at_visual_positions`
+
+    Examples:
+        >>> queries = torch.tensor([[[[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 1.0]], [[0.0, -1.0]]]])  # 4 heads, 1 token
+        >>> seen = torch.ones(1, 1, dtype=torch.bool)
+        >>> view = LayerView(torch.zeros(1, 1, 8), queries, queries, torch.zeros(1, 1, dtype=torch.int64), seen)
+        >>> EntropyScorer(RELEASED)(view).numpy().round(6).tolist()
+        [[0.5]]
+    """
+
+    convention: Convention = PAPER
+
+    def __call__(self, view: LayerView) -> Float64[Tensor, "batch sequence"]:
+        """Returns `(batch, sequence)`, float64, on the device of the queries; 0 outside images."""
+        queries = view.queries
+        rows, columns = (index.to(queries.device) for index in torch.nonzero(view.visual, as_tuple=True))
+        scores = torch.zeros(view.visual.shape, dtype=torch.float64, device=queries.device)
+        if len(rows):
+            scores[rows, columns] = token_entropy(queries[rows, :, columns], self.convention)
+        return scores
