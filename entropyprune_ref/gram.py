@@ -9,7 +9,7 @@ depends on the spectrum alone may be computed on the smaller side. Read in the o
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from entropyprune_ref._validation import require_choice, require_floating
@@ -264,11 +264,11 @@ def _unit_centred(features: Tensor) -> Tensor:
     return _times_power_of_two(columns, torch.where(varying, exponents - magnitude, 0))
 
 
-def _exponent(magnitudes: Float64[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+def _exponent(magnitudes: Tensor) -> Tensor:
     return torch.frexp(magnitudes.detach()).exponent.to(torch.int64)
 
 
-def _times_power_of_two(values: Float64[Tensor, "*shape"], exponents: Int[Tensor, "*shape"]) -> Tensor:
+def _times_power_of_two(values: Tensor, exponents: Tensor) -> Tensor:
     """Exact, in two steps since 2^exponent itself may lie outside the range of float64."""
     half = exponents.clamp(-2044, 2046) // 2
     for step in (half, exponents.clamp(-2044, 2046) - half):
