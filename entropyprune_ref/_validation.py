@@ -78,7 +78,7 @@ def require_nonnegative(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def require_order(name: str, value: object) -> float:
+def require_order(name: str, value: object) -> int | float:
     """Returns `value` if it is a real number (not a bool) of at least 0; infinity is one, NaN is not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be an int or a float, got {type(value).__name__} {value!r}")

@@ -57,7 +57,9 @@ def spectrum_entropy(eigenvalues: Float[Tensor, "*batch eigenvalues"]) -> Float6
     return torch.log1p(ratios.sum(-1)) - (ratios * _log(ratios)).sum(-1) / total
 
 
-def spectrum_renyi_entropy(eigenvalues: Float[Tensor, "*batch eigenvalues"], alpha: float) -> Float64[Tensor, "*batch"]:
+def spectrum_renyi_entropy(
+    eigenvalues: Float[Tensor, "*batch eigenvalues"], alpha: int | float
+) -> Float64[Tensor, "*batch"]:
     r"""Rényi entropy of a spectrum, given up to scale (Eq. 1.5).
 
     $$S_\alpha = \frac{1}{1 - \alpha} \log \sum_i \lambda_i^\alpha, \qquad
@@ -160,7 +162,7 @@ def matrix_entropy(features: Float[Tensor, "*batch samples dims"], *, side: Side
     return spectrum_entropy(spectrum(features, side))
 
 
-def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: float) -> Float64[Tensor, "*batch"]:
+def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | float) -> Float64[Tensor, "*batch"]:
     r"""Rényi entropy of the density matrix of the features (Eq. 1.5).
 
     $$S_\alpha(\mathrm{features}) = \frac{1}{1 - \alpha} \log \operatorname{tr} \rho^\alpha, \qquad

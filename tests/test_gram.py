@@ -4,9 +4,10 @@ Where a tolerance is not an equality of bits it is `trace_rounding`, derived the
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+import jaxtyping
 import numpy as np
 import pytest
 import scipy.linalg
@@ -351,9 +352,20 @@ def test_spectrum_has_finite_gradients(function: Function, features: torch.Tenso
 
 # --- bad input
 
+
+@pytest.fixture
+def own_checks() -> Iterator[None]:
+    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
+    disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", disabled)
+
+
 FUNCTIONS = [centred, density_matrix, covariance_spectrum, gram_spectrum, spectrum, singular_spectrum]
 
 
+@pytest.mark.usefixtures("own_checks")
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(
     ("features", "message"),
@@ -373,12 +385,14 @@ def test_gram_functions_reject_bad_features(function: Function, features: torch.
         function(features)
 
 
+@pytest.mark.usefixtures("own_checks")
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_gram_functions_reject_what_is_not_a_tensor(function: Function) -> None:
     with pytest.raises(TypeError, match=r"features must be a torch\.Tensor, got list"):
         function([[1.0, 2.0]])
 
 
+@pytest.mark.usefixtures("own_checks")
 def test_gram_functions_reject_an_unknown_side() -> None:
     for call in (lambda: density_matrix(torch.ones(2, 2), side="dual"), lambda: spectrum(torch.ones(2, 2), "dual")):
         with pytest.raises(ValueError, match=r"side must be one of 'auto', 'covariance', 'gram', got 'dual'"):

@@ -345,7 +345,7 @@ def numpy_greedy(hidden: NDArray[np.float64]) -> list[int]:
     tokens = range(len(hidden))
     kept: list[int] = []
     while len(kept) < len(hidden):
-        others = {t: [s for s in tokens if s != t] if not kept else kept for t in tokens if t not in kept}
+        others = {t: kept or [s for s in tokens if s != t] for t in tokens if t not in kept}
         kept.append(max(others, key=lambda t: min((distances[t, s] for s in others[t]), default=0.0)))
     return kept
 
@@ -431,7 +431,7 @@ def test_rivals_reject_what_is_not_finite_where_they_read(scorer: Scorer, name: 
 def test_random_rejects_a_seed_that_is_no_count() -> None:
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         Random(-1)
-    with pytest.raises(TypeError, match="seed must be an int, got float 1.0"):
+    with pytest.raises(TypeError, match=r"seed must be an int, got float 1\.0"):
         Random(1.0)  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ decoding with the same pruner says (`test_evaluation_agrees_with_generate`).
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +126,7 @@ def evaluate(
         ValueError: `folder` holds another plan's or another model's results.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    guard = {"plan": repr(plan), "weights": float(sum(p.double().abs().sum() for p in model.parameters()))}
+    guard = {"plan": repr(plan), "weights": sum(float(p.detach().double().abs().sum()) for p in model.parameters())}
     path = folder / "plan.json"
     if path.exists() and json.loads(path.read_text()) != guard:
         raise ValueError(f"folder must be empty or hold results of the same plan and model, got another's in {folder}")
@@ -260,21 +260,17 @@ class Batch:
             return tensor.repeat_interleave(count, dim=0) if per_question else tensor
 
         front = rows(self.front.hidden[layer]).gather(1, index[..., None].expand(-1, -1, self.front.hidden[0].shape[-1]))
-        back, targets, positions = self.back.hidden[layer], self.packed.targets, self.packed.positions
-        packed = self.packed
+        back, packed = self.back.hidden[layer], self.packed
         if per_question:
-            back, targets, positions = (
-                tensor.unflatten(1, (count, slots)).flatten(0, 1) for tensor in (back, targets, positions)
-            )
-            packed = replace(packed, ids=targets)
+            back, packed = back.unflatten(1, (count, slots)).flatten(0, 1), packed.apart()
         length = index.shape[1]
         caches = [LayerCache() for _ in range(self.depth)]
         layers = range(layer, self.depth)
         mask = causal_mask(torch.ones_like(index).bool(), length, index.device)
         self.decoder(front, rows(self.positions).gather(1, index), mask, layers, caches)
-        final = self.decoder(back, positions, packed.mask(length)[:, :, length:], layers, caches).hidden
+        final = self.decoder(back, packed.positions, packed.mask(length)[:, :, length:], layers, caches).hidden
         guesses = self.model.lm_head(self.decoder.norm(final)).argmax(-1)
-        right = ((guesses == targets) | (targets == IGNORED)).reshape(-1, count, slots).all(dim=-1)
+        right = ((guesses == packed.targets) | (packed.targets == IGNORED)).reshape(-1, count, slots).all(dim=-1)
         return right.numpy(), self._recall(kept[:, 2:], per_question)
 
     def _recall(self, kept: Bool[Tensor, "rows 144"], per_question: bool) -> np.ndarray:

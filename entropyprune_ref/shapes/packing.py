@@ -30,7 +30,14 @@ class Packed:
     positions: Int[Tensor, "images tokens"]
     slots: int
 
-    def mask(self, prefix: int, first_visible: int | None = None) -> Bool[Tensor, "1 1 tokens keys"]:
+    def apart(self) -> "Packed":
+        """Returns the same questions with a row of its own for each."""
+        ids, targets, positions = (
+            tensor.unflatten(1, (-1, self.slots)).flatten(0, 1) for tensor in (self.ids, self.targets, self.positions)
+        )
+        return Packed(ids, targets, positions, self.slots)
+
+    def mask(self, prefix: int) -> Bool[Tensor, "1 1 tokens keys"]:
         """Returns which keys every token of prefix and questions may look at."""
         tokens = self.ids.shape[1]
         order = torch.arange(prefix + tokens)

@@ -114,7 +114,9 @@ def ask(scene: Scene, seed: int, index: int, kinds: tuple[str, ...]) -> tuple[Qu
         >>> from entropyprune_ref.shapes.world import draw_scene
         >>> for question in ask(draw_scene(0, 7), 0, 7, ("color", "where", "exist")):
         ...     print(question.text, "->", question.answer)
-        what color is the triangle -> cyan
+        what color is the cross -> green
+        where is the cyan one -> top left
+        is there a red circle -> yes
     """
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, 1])))
     return tuple(KINDS[kind](scene, random) for kind in kinds)

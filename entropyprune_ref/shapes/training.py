@@ -50,11 +50,11 @@ class Recipe:
     """
 
     seed: int = 0
-    vision_steps: int = 800
-    decoder_steps: int = 4000
+    vision_steps: int = 700
+    decoder_steps: int = 1100
     vision_batch: int = 32
     batch: int = 16
-    asked: tuple[str, ...] = ("color",) * 3 + ("shape",) * 3 + ("where",) * 3 + ("exist",) * 3 + ("count",)
+    asked: tuple[str, ...] = ("color",) * 2 + ("shape",) * 3 + ("where",) * 4 + ("exist",) * 4 + ("count",)
     vision_rate: float = 2e-3
     rate: float = 2e-3
     weight_decay: float = 0.05
