@@ -264,6 +264,8 @@ def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
     Properties:
         - parts add up, each within one token of its quota ->
           `test_split_keep_adds_up_and_stays_within_one_token_of_the_quota`
+        - the largest remainders are rounded up, the earlier of equal ones ->
+          `test_split_keep_rounds_up_the_largest_remainders`
         - equal images differ by at most one, the earlier has more -> `test_split_keep_treats_equal_images_alike`
 
     Examples:
@@ -315,6 +317,7 @@ def kept_mask(
         - "each" is `select_tokens` image by image, "all" over their union ->
           `test_kept_mask_selects_within_each_image_or_over_all`
         - scores outside images are not read -> `test_kept_mask_reads_scores_of_visual_tokens_only`
+        - permuting the batch permutes the rows -> `test_kept_mask_of_a_permuted_batch_is_the_permuted_mask`
 
     Examples:
         >>> image_index = torch.tensor([[-1, 0, 0, -1, 1, 1]])

@@ -3,9 +3,11 @@
 Everything here is integer arithmetic, so every comparison is exact: there are no tolerances.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -511,11 +513,21 @@ def test_decoder_size_presets_have_the_published_parameter_counts() -> None:
 # Errors.
 
 
+@pytest.fixture
+def own_checks() -> Iterator[None]:
+    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
+    disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", disabled)
+
+
 def test_decoder_size_rejects_heads_that_are_not_a_multiple_of_kv_heads() -> None:
     with pytest.raises(ValueError, match="heads must be a multiple of kv_heads = 3, got heads = 4"):
         DecoderSize(layers=1, hidden=4, heads=4, kv_heads=3, head_dim=1, mlp=1)
 
 
+@pytest.mark.usefixtures("own_checks")
 @pytest.mark.parametrize(
     "field", ["layers", "hidden", "heads", "kv_heads", "head_dim", "mlp", "mlp_matrices", "vocabulary"]
 )
@@ -535,6 +547,7 @@ def test_vision_size_and_projector_size_reject_what_does_not_divide_or_is_not_po
         ProjectorSize(3, -1)
 
 
+@pytest.mark.usefixtures("own_checks")
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [

@@ -90,13 +90,11 @@ def test_tokens_to_keep_says_what_an_infeasible_average_would_leave() -> None:
 
 
 def test_tokens_to_keep_reads_floats_as_the_decimals_that_they_print() -> None:
-    """Ten layers, one of them full with 7 tokens: an average of 0.7 + 0.9 k leaves k. 10 * 2.5 - 7 = 18 = 9 * 2."""
-    assert tokens_to_keep(2.5, visual_tokens=7, layers=10, prune_layer=1) == 2
-    # in binary, 10 * 1.6 is 16 only because it is rounded, and Fraction(1.6) * 10 is more; 3 * 0.7 is less than 2.1
-    assert tokens_to_keep(1.6, visual_tokens=7, layers=10, prune_layer=1) == 1
-    assert 3 * 0.7 < 2.1
-    assert tokens_to_keep(0.7, visual_tokens=1, layers=10, prune_layer=7) == 0
+    """7 + 9 k tokens over ten layers are an average of 0.7 + 0.9 k. As a binary number 0.7 or 4.3 is a little less."""
+    assert Fraction(4.3) < Fraction(43, 10)
     assert tokens_to_keep(4.3, visual_tokens=7, layers=10, prune_layer=1) == 4
+    assert tokens_to_keep(0.7, visual_tokens=7, layers=10, prune_layer=1) == 0
+    assert tokens_to_keep(1.6, visual_tokens=7, layers=10, prune_layer=1) == 1
 
 
 @given(depths(), st.data())
@@ -152,7 +150,7 @@ def test_prune_plan_of_the_extreme_ratios() -> None:
 def test_prune_plan_lowers_the_layer_no_further_than_needed(depth: dict[str, int], share: Fraction) -> None:
     average = depth["visual_tokens"] * share
     if depth["layers"] * average < depth["visual_tokens"]:
-        with pytest.raises(ValueError, match="the smallest feasible average with .* in the first 1 of"):
+        with pytest.raises(ValueError, match=r"the smallest feasible average with .* in the first 1 of"):
             prune_plan(average=average, lower_prune_layer=True, **depth)
         return
     plan = prune_plan(average=average, lower_prune_layer=True, **depth)
@@ -308,7 +306,7 @@ def test_kept_mask_selects_within_each_image_or_over_all(
         numbers = image_index[row].tolist()
 
         def best(among: list[int], wanted: int, row: int = row) -> list[int]:
-            return sorted(sorted(among, key=lambda i: (-scores[row, i].item(), i))[:wanted])
+            return sorted(sorted(among, key=lambda token: (-scores[row, token].item(), token))[:wanted])
 
         visual = [i for i, number in enumerate(numbers) if number >= 0]
         assert [i for i in visual if union[row, i]] == best(visual, wanted)

@@ -6,7 +6,9 @@ Unless said otherwise, padding holds NaN in every test here: a scorer that reads
 import dataclasses
 import inspect
 import math
+from collections.abc import Iterator
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -407,6 +409,15 @@ def test_similarity_rivals_take_zero_and_equal_states() -> None:
 # Errors.
 
 
+@pytest.fixture
+def own_checks() -> Iterator[None]:
+    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
+    disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", disabled)
+
+
 @pytest.mark.parametrize(
     ("scorer", "name"),
     [
@@ -428,6 +439,7 @@ def test_rivals_reject_what_is_not_finite_where_they_read(scorer: Scorer, name: 
         scorer(view)
 
 
+@pytest.mark.usefixtures("own_checks")
 def test_random_rejects_a_seed_that_is_no_count() -> None:
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         Random(-1)

@@ -1,4 +1,4 @@
-"""The little world: exactly reproducible, questions answered by the picture, packed questions as good as single ones."""
+"""The little world: exactly reproducible, answers that the picture confirms, packing that changes nothing."""
 
 import hashlib
 from collections import Counter
@@ -31,9 +31,7 @@ def small_llava(dtype: torch.dtype = torch.float64) -> Llava:
     torch.manual_seed(1)
     config = LlavaConfig(
         vision=VisionConfig(hidden=16, layers=2, heads=2, mlp=16),
-        decoder=DecoderConfig(
-            hidden=24, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=16, vocabulary_size=len(WORDS)
-        ),
+        decoder=DecoderConfig(hidden=24, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=16, vocabulary_size=len(WORDS)),
         vocabulary=WORDS,
     )
     return Llava(config).to(dtype).eval()
@@ -172,7 +170,9 @@ def test_evaluation_agrees_with_generate(name: str, monkeypatch: pytest.MonkeyPa
                     pruner = EntropyPrune(layer, keep=keep, scorer=scorer)
                     said = model.generate(images[image : image + 1], [question.text], pruner=pruner)
                     wanted = torch.tensor([*Vocabulary(WORDS).encode(question.answer), Vocabulary(WORDS).eos])
-                    agrees = said.tokens.shape[1] >= len(wanted) and bool((said.tokens[0, : len(wanted)] == wanted).all())
+                    agrees = said.tokens.shape[1] >= len(wanted) and bool(
+                        (said.tokens[0, : len(wanted)] == wanted).all()
+                    )
                     assert bool(right[image, column]) == agrees
                     checked += 1
     assert checked == 2 * 2 * 3 * len(ALL_KINDS)

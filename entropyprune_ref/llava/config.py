@@ -40,7 +40,8 @@ class VisionConfig:
             raise ValueError(f"vision.hidden must be a multiple of vision.heads, got {self.hidden} and {self.heads}")
         if self.image_size % self.patch_size:
             raise ValueError(
-                f"vision.image_size must be a multiple of vision.patch_size, got {self.image_size} and {self.patch_size}"
+                "vision.image_size must be a multiple of vision.patch_size, "
+                f"got {self.image_size} and {self.patch_size}"
             )
 
     @property
@@ -84,7 +85,9 @@ class DecoderConfig:
         for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "mlp", "vocabulary_size"):
             require_integer(f"decoder.{name}", getattr(self, name), 1)
         if self.heads % self.kv_heads:
-            raise ValueError(f"decoder.heads must be a multiple of decoder.kv_heads, got {self.heads} and {self.kv_heads}")
+            raise ValueError(
+                f"decoder.heads must be a multiple of decoder.kv_heads, got {self.heads} and {self.kv_heads}"
+            )
         if self.head_dim % 2:
             raise ValueError(f"decoder.head_dim must be even for rotary embedding, got {self.head_dim}")
 

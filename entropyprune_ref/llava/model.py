@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .._validation import require_floating, require_integer
-from ..scoring import LayerView
 from ..pruning import gather_index
+from ..scoring import LayerView
 from .attention import causal_mask
 from .config import Attention, LlavaConfig
 from .decoder import Decoder, LayerCache
@@ -194,7 +194,9 @@ class Llava(nn.Module):
         hidden: Tensor = self.decoder.embed_tokens(prompt.ids.to(self.device))
         if images is None:
             if wanted:
-                raise ValueError(f"images must hold the {wanted} image(s) that the prompts have placeholders for, got None")
+                raise ValueError(
+                    f"images must hold the {wanted} image(s) that the prompts have placeholders for, got None"
+                )
             return hidden
         require_floating("images", images, ("images", "3", "height", "width"), batched=False)
         if images.shape[1:] != (3, size, size):

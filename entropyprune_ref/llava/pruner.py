@@ -51,7 +51,9 @@ class EntropyPrune:
         require_choice("over_images", self.over_images, ("each", "all"))
         given = [name for name in ("keep", "average", "ratio") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of keep, average and ratio must be given, got {' and '.join(given) or 'none'}")
+            raise ValueError(
+                f"exactly one of keep, average and ratio must be given, got {' and '.join(given) or 'none'}"
+            )
         if self.convention is not None and self.scorer is not None:
             raise ValueError("convention must not be given beside scorer, which replaces it")
 

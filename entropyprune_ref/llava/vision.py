@@ -15,7 +15,9 @@ class VisionAttention(nn.Module):
     def __init__(self, config: VisionConfig, attention: Attention) -> None:
         super().__init__()
         self.heads, self.attention = config.heads, attention
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(config.hidden, config.hidden) for _ in range(4))
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Linear(config.hidden, config.hidden) for _ in range(4)
+        )
 
     def forward(self, hidden: Float[Tensor, "images tokens dims"]) -> Float[Tensor, "images tokens dims"]:
         """Attends from every token to every token."""

@@ -25,7 +25,9 @@ class Vocabulary:
     def __post_init__(self) -> None:
         expected = ("<pad>", "<bos>", "<eos>", "<image>", "user", "assistant")
         if self.words[: len(expected)] != expected:
-            raise ValueError(f"words must begin with {' '.join(expected)}, got {' '.join(self.words[: len(expected)])!r}")
+            raise ValueError(
+                f"words must begin with {' '.join(expected)}, got {' '.join(self.words[: len(expected)])!r}"
+            )
 
     @classmethod
     def of(cls, config: LlavaConfig) -> "Vocabulary":

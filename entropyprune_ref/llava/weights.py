@@ -56,6 +56,9 @@ def load(path: Path | None = None) -> "Llava":
     expected_names = set(model.state_dict())
     if set(tensors) != expected_names:
         differing = sorted(set(tensors) ^ expected_names)
-        raise ValueError(f"{path} must hold the {len(expected_names)} tensors of its configuration, got a difference in {differing[:3]}")
+        raise ValueError(
+            f"{path} must hold the {len(expected_names)} tensors of its configuration, got a difference in "
+            f"{', '.join(differing[:3])}"
+        )
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)

@@ -7,13 +7,13 @@ decoding with the same pruner says (`test_evaluation_agrees_with_generate`).
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from ..collapse import layer_entropy
@@ -72,8 +72,9 @@ class Plan:
         cells = [Cell("unpruned", depth, visual)]
         for scorer in scorers():
             for layer in self.layers:
-                reached = {keep_of(average, layer, model) for average in self.averages} - {None}
-                cells += [Cell(scorer, layer, keep) for keep in sorted({*self.keeps, *reached}, reverse=True)]
+                reached = [keep_of(average, layer, model) for average in self.averages]
+                keeps = {*self.keeps, *(keep for keep in reached if keep is not None)}
+                cells += [Cell(scorer, layer, keep) for keep in sorted(keeps, reverse=True)]
         return cells + [Cell("none kept", layer, 0) for layer in range(1, depth)]
 
 
@@ -111,9 +112,7 @@ class Outcome:
     curves: np.ndarray
 
 
-def evaluate(
-    model: Llava, plan: Plan, folder: Path, report: Callable[[int, int], None] | None = None
-) -> Outcome:
+def evaluate(model: Llava, plan: Plan, folder: Path, report: Callable[[int, int], None] | None = None) -> Outcome:
     """Runs `plan` and leaves one file a step in `folder`, so that a stopped run goes on where it was.
 
     Args:
@@ -182,7 +181,9 @@ class Batch:
         self.depth = model.config.decoder.layers
         # the image is read once and every question behind it, layer by layer
         self.caches = [LayerCache() for _ in range(self.depth)]
-        self.front = self._read(hidden, self.positions, causal_mask(torch.ones_like(ids).bool(), self.prefix, ids.device))
+        self.front = self._read(
+            hidden, self.positions, causal_mask(torch.ones_like(ids).bool(), self.prefix, ids.device)
+        )
         mask = self.packed.mask(self.prefix)[:, :, self.prefix :]
         self.back = self._read(words(self.packed.ids), self.packed.positions, mask)
 
@@ -198,7 +199,8 @@ class Batch:
     @torch.no_grad()
     def run(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns correctness and recall of every cell, and the entropy curves."""
-        correct, recall, chosen = [], [], {}
+        correct, recall = [], []
+        chosen: dict[tuple[str, int], Tensor] = {}
         for cell in self.plan.cells(self.model):
             key = (cell.scorer, cell.layer)
             if key not in chosen:
@@ -209,7 +211,7 @@ class Batch:
         states = torch.stack([state[:, 2:] for state in self.front.hidden], dim=1)
         return np.stack(correct), np.stack(recall), layer_entropy(states).numpy()
 
-    def _scores(self, name: str, layer: int) -> Tensor | None:
+    def _scores(self, name: str, layer: int) -> Tensor:
         """Scores of the visual tokens: `(images, 144)`, or `(images, questions, 144)` where the question decides."""
         if name in ("unpruned", "none kept"):
             return torch.zeros(len(self.questions), self.prefix - 2)
@@ -259,7 +261,9 @@ class Batch:
         def rows(tensor: Tensor) -> Tensor:
             return tensor.repeat_interleave(count, dim=0) if per_question else tensor
 
-        front = rows(self.front.hidden[layer]).gather(1, index[..., None].expand(-1, -1, self.front.hidden[0].shape[-1]))
+        front = rows(self.front.hidden[layer]).gather(
+            1, index[..., None].expand(-1, -1, self.front.hidden[0].shape[-1])
+        )
         back, packed = self.back.hidden[layer], self.packed
         if per_question:
             back, packed = back.unflatten(1, (count, slots)).flatten(0, 1), packed.apart()

@@ -29,7 +29,9 @@ def read_image(path: Path) -> tuple[np.ndarray, str]:
     from PIL import Image, ImageOps  # only a user's own image needs it
 
     if not path.is_file():
-        raise ValueError(f"image must be a file, got {path}, which {'is a folder' if path.is_dir() else 'does not exist'}")
+        raise ValueError(
+            f"image must be a file, got {path}, which {'is a folder' if path.is_dir() else 'does not exist'}"
+        )
     try:
         with Image.open(path) as file:
             opened = ImageOps.exif_transpose(file).convert("RGBA")

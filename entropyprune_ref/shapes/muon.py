@@ -1,4 +1,4 @@
-"""Muon in float32: `torch.optim.Muon` orthogonalises in bfloat16, which most CPUs only emulate (20 times slower here)."""
+"""Muon in float32: `torch.optim.Muon` orthogonalises in bfloat16, which many CPUs only emulate."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -40,6 +40,7 @@ class Muon(torch.optim.Optimizer):
             for shape, parameters in by_shape.items():
                 updates = []
                 for parameter in parameters:
+                    assert parameter.grad is not None  # chosen above
                     average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
                     average.lerp_(parameter.grad, 1 - group["momentum"])
                     updates.append(parameter.grad.lerp(average, group["momentum"]))
@@ -49,7 +50,9 @@ class Muon(torch.optim.Optimizer):
         return loss
 
 
-def orthogonalised(matrices: Float[Tensor, "batch rows columns"], steps: int = 5) -> Float[Tensor, "batch rows columns"]:
+def orthogonalised(
+    matrices: Float[Tensor, "batch rows columns"], steps: int = 5
+) -> Float[Tensor, "batch rows columns"]:
     """Returns matrices with the same singular vectors and singular values near 1 (between about 0.7 and 1.2)."""
     tall = matrices.shape[-2] > matrices.shape[-1]
     current = matrices.mT if tall else matrices

@@ -1,4 +1,4 @@
-"""Many questions on one image in one sequence: each sees the prefix and itself, at the positions it would have alone."""
+"""Many questions behind one image: each sees the prefix and itself, at the positions that it would have alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

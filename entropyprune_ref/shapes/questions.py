@@ -72,7 +72,9 @@ def _exist(scene: Scene, random: np.random.Generator) -> Question:
 
 
 def _count(scene: Scene, random: np.random.Generator) -> Question:
-    return Question("count", "how many things are there", NUMBERS[len(scene.things) - 1], scene.patches_of(scene.things))
+    return Question(
+        "count", "how many things are there", NUMBERS[len(scene.things) - 1], scene.patches_of(scene.things)
+    )
 
 
 KINDS: dict[str, Callable[[Scene, np.random.Generator], Question]] = {
@@ -85,11 +87,28 @@ KINDS: dict[str, Callable[[Scene, np.random.Generator], Question]] = {
 """Every question type and how one of it is asked."""
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<image>", "user", "assistant")
+ASKING = (
+    "what",
+    "color",
+    "is",
+    "the",
+    "shape",
+    "one",
+    "where",
+    "there",
+    "a",
+    "how",
+    "many",
+    "things",
+    "are",
+    "yes",
+    "no",
+)
 WORDS = tuple(
     dict.fromkeys(
         (
             *SPECIAL,
-            *"what color is the shape one where there a how many things are yes no".split(),
+            *ASKING,
             *SHAPES,
             *COLORS,
             *ROWS,

@@ -55,7 +55,9 @@ def summarise(model: Llava, plan: Plan, outcome: Outcome, untrained: np.ndarray)
     for cell, right, recall in zip(outcome.cells, correct, outcome.recall, strict=True):
         row: dict[str, Any] = asdict(cell)
         if cell.scorer != "unpruned":
-            row["average"] = float(average_tokens(cell.keep, visual_tokens=visual, layers=depth, prune_layer=cell.layer))
+            row["average"] = float(
+                average_tokens(cell.keep, visual_tokens=visual, layers=depth, prune_layer=cell.layer)
+            )
         row["accuracy"] = mean_interval(right.mean(axis=1))
         row["kinds"] = {
             kind: wilson(int(right[:, column].sum()), len(right)) for column, kind in enumerate(outcome.kinds)

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -166,7 +167,8 @@ class VisionStage(Stage):
         # two in three patches show only background: weigh the others up
         weight = torch.where(wanted[..., 0] > 0, 4.0, 1.0)
         parts = [
-            (F.cross_entropy(guess.flatten(0, 1), label.flatten(), reduction="none") * weight.flatten()).sum() / weight.sum()
+            (F.cross_entropy(guess.flatten(0, 1), label.flatten(), reduction="none") * weight.flatten()).sum()
+            / weight.sum()
             for guess, label in zip(guesses, wanted.unbind(-1), strict=True)
         ]
         present = torch.stack([_presence(scene) for scene in scenes])
@@ -192,9 +194,7 @@ class DecoderStage(Stage):
         """Mean cross-entropy over the answer tokens of all packed questions."""
         drawn = list(self.scenes(step, self.recipe.batch))
         images = pixels(torch.stack([torch.from_numpy(scene.image) for _, scene in drawn]))
-        questions = [
-            ask(scene, TRAIN_STREAM + self.recipe.seed, index, self.recipe.asked) for index, scene in drawn
-        ]
+        questions = [ask(scene, TRAIN_STREAM + self.recipe.seed, index, self.recipe.asked) for index, scene in drawn]
         with torch.no_grad():
             features = self.model.vision_tower(images)
         prefix_ids = torch.tensor(self.vocabulary.prefix(self.model.config.vision.patches)).expand(len(drawn), -1)
@@ -255,7 +255,7 @@ def _run(stage: Stage, folder: Path, report: Report, save_every: int) -> float:
             optimizer.step()
         report(stage.name, step + 1, stage.steps, loss.item())
         if (step + 1) % save_every == 0 or step + 1 == stage.steps:
-            state = {
+            state: dict[str, object] = {
                 "recipe": json.dumps(asdict(stage.recipe)),
                 "model": stage.model.state_dict(),
                 "modules": stage.modules.state_dict(),
@@ -263,7 +263,7 @@ def _run(stage: Stage, folder: Path, report: Report, save_every: int) -> float:
                 "done": step + 1,
                 "seconds": before + time.perf_counter() - started,
             }
-            _write(path, lambda temporary, state=state: torch.save(state, temporary))
+            _write(path, partial(torch.save, state))
     return before + time.perf_counter() - started
 
 

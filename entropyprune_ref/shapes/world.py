@@ -63,7 +63,8 @@ class Scene:
         A patch shows a thing when at least 10 % of its pixels are the thing's; every thing has at least one.
         """
         rows = [self.things.index(thing) for thing in things]
-        return (self.coverage[rows] >= SHOWN).any(axis=0) if rows else np.zeros(GRID * GRID, dtype=bool)
+        shown: np.ndarray = (self.coverage[rows] >= SHOWN).any(axis=0)  # of no things: nowhere
+        return shown
 
 
 def draw_scene(seed: int, index: int, *, crowded: bool = False) -> Scene:
