@@ -14,6 +14,7 @@ from entropyprune_ref.llava.config import DecoderConfig, LlavaConfig, VisionConf
 from entropyprune_ref.llava.model import Llava, pixels
 from entropyprune_ref.llava.pruner import EntropyPrune, GivenTokens
 from entropyprune_ref.llava.vocabulary import Vocabulary
+from entropyprune_ref.rivals import Random
 from entropyprune_ref.shapes import evaluation, training
 from entropyprune_ref.shapes.evaluation import GROUND_TRUTH, HELD_OUT, Batch, Cell, Plan, evaluate, keep_of, scorers
 from entropyprune_ref.shapes.muon import orthogonalised
@@ -162,6 +163,8 @@ def test_evaluation_agrees_with_generate(name: str, monkeypatch: pytest.MonkeyPa
             for image, row in enumerate(batch.questions):
                 for column, question in enumerate(row):
                     scorer = scorers()[name]
+                    if name == "random":
+                        scorer = Random(image)
                     if scorer is None:
                         length = len(Vocabulary(WORDS).prompt(question.text, GRID * GRID))
                         mask = torch.zeros(1, length, dtype=torch.bool)

@@ -22,7 +22,7 @@ from ..llava.decoder import LayerCache
 from ..llava.model import Llava, pixels
 from ..llava.vocabulary import Vocabulary
 from ..pruning import gather_index, kept_mask, prune_plan
-from ..rivals import RIVALS, LastTokenAttention, MeanAttention
+from ..rivals import RIVALS, LastTokenAttention, MeanAttention, Random
 from ..scoring import CONVENTIONS, EntropyScorer, LayerView, Scorer
 from .packing import IGNORED, Packed, pack
 from .questions import Question, ask
@@ -164,7 +164,7 @@ class Batch:
 
     @torch.no_grad()
     def __init__(self, model: Llava, plan: Plan, indices: Sequence[int]) -> None:
-        self.model, self.plan, self.decoder = model, plan, model.decoder
+        self.model, self.plan, self.decoder, self.indices = model, plan, model.decoder, indices
         scenes = [draw_scene(HELD_OUT, index) for index in indices]
         self.questions: list[tuple[Question, ...]] = [
             ask(scene, HELD_OUT, index, plan.kinds) for scene, index in zip(scenes, indices, strict=True)
@@ -225,6 +225,8 @@ class Batch:
         front, before = self.front, layer - 1
         image_index = self.visual.expand(len(seen), -1)
         view = LayerView(front.hidden[layer], front.queries[before], front.keys[before], image_index, seen)
+        if isinstance(scorer, Random):  # a draw of its own for every image
+            return torch.cat([Random(index)(view)[:1, 2:] for index in self.indices])
         return scorer(view)[:, 2:]
 
     def _view_with_questions(self, layer: int) -> LayerView:
