@@ -1,20 +1,18 @@
-"""The whole method at work on the little world: where the entropy collapses, and what pruning there costs and spares."""
+"""The whole method at work on the little world: where the entropy collapses, what pruning there costs and spares."""
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 from torch import Tensor
 
 from ._validation import require_integer
 from .collapse import Collapse, collapse_layer, layer_entropy
-from .flops import Flops, ProjectorSize, VisionSize, prefill_flops, pruned_prefill_flops
+from .costs import Budget, Report, prefill_seconds, prompt_cost
 from .llava import EntropyPrune, Llava, Vocabulary, pixels
-from .pruning import average_tokens
 from .shapes.evaluation import GROUND_TRUTH, HELD_OUT, SHARES, Batch, Cell, Plan, scorers
 from .shapes.questions import Question, ask
 from .shapes.report import mean_interval
@@ -44,30 +42,8 @@ PICTURED = ("PAPER", "RELEASED", "last-token-attention")
 FRESH = 1_000_000
 """Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, behind the evaluation's."""
 
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, what is done of it, and all there is to do."""
-
 Interval = tuple[float, float, float]
 """A share and its 95 % interval."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """One budget and what it costs, summed over all prompts of the run; FLOPs are exact.
-
-    Attributes:
-        keep: Visual tokens kept from the prune layer on.
-        average: Visual tokens per layer, averaged over all layers.
-        decoder: FLOPs of the decoder's layers.
-        prefill: FLOPs of all that the measured time covers but the scoring: tower, projector, decoder, language head.
-        scoring: FLOPs of token entropy (Eq. 6.4).
-    """
-
-    keep: int
-    average: float
-    decoder: int
-    prefill: int
-    scoring: int
 
 
 @dataclass(frozen=True)
@@ -171,15 +147,22 @@ def run(
         report("questions", min(start + chunk, images), images)
     right = np.concatenate(parts, axis=1).mean(axis=2)  # (cells, images)
 
-    seconds = _timings(model, plan, scenes, questions, rounds, report)
+    known = scorers()
+    pruners: dict[tuple[str, int], EntropyPrune | None] = {("unpruned", 0): None}
+    for key in plan.names:
+        if key != GROUND_TRUTH:
+            pruners |= {(key, place): EntropyPrune(layer, keep, scorer=known[key]) for place, keep in enumerate(keeps)}
+    seconds = prefill_seconds(
+        model, [scene.image for scene in scenes[:4]], [row[0].text for row in questions[:4]], pruners, rounds, report
+    )
     prompts = Counter(len(Vocabulary.of(model.config).prompt(q.text, 0)) for row in questions for q in row)
     contenders = [
-        Contender(name, right[1 + at * len(keeps) : 1 + (at + 1) * len(keeps)], seconds.get(key))
+        Contender(name, right[1 + at * len(keeps) : 1 + (at + 1) * len(keeps)], _of(seconds, key))
         for at, (name, key) in enumerate(names.items())
     ]
-    unpruned = Contender("unpruned", right[:1], seconds["unpruned"])
-    budgets = [_cost(model, prompts, layer, keep) for keep in keeps]
-    whole = _cost(model, prompts, None, visual)
+    unpruned = Contender("unpruned", right[:1], _of(seconds, "unpruned"))
+    budgets = [prompt_cost(model, prompts, layer, keep) for keep in keeps]
+    whole = prompt_cost(model, prompts, None, visual)
     return Demo(images, kinds, curves, found, layer, why, unpruned, whole, budgets, contenders)
 
 
@@ -222,14 +205,12 @@ def prune_layer(found: Collapse, asked: int | None, layers: int) -> tuple[int, s
 @torch.no_grad()
 def kept_by(
     model: Llava, image: np.ndarray, question: str, layer: int, keep: int, names: Sequence[str] = PICTURED
-) -> dict[str, Int[Tensor, " kept"]]:
+) -> dict[str, list[int]]:
     """Returns which visual tokens of one image each scorer keeps."""
-    batch = pixels(torch.from_numpy(image)[None])
-    known = scorers()
-    return {
-        name: model(batch, [question], pruner=EntropyPrune(layer, keep, scorer=known[METHOD.get(name, name)])).kept_visual()[0]
-        for name in names
-    }
+    batch, known = pixels(torch.from_numpy(image)[None]), scorers()
+    pruners = {name: EntropyPrune(layer, keep, scorer=known[METHOD.get(name, name)]) for name in names}
+    outputs = {name: model(batch, [question], pruner=pruner) for name, pruner in pruners.items()}
+    return {name: output.kept_visual()[0].tolist() for name, output in outputs.items()}
 
 
 @dataclass(frozen=True)
@@ -247,51 +228,6 @@ def _first(seed: int) -> int:
     return FRESH * (seed + 1)
 
 
-def _timings(
-    model: Llava, plan: _Plan, scenes: list[Scene], questions: list[tuple[Question, ...]], rounds: int, report: Report
-) -> dict[str, list[float]]:
-    """Median seconds of a prefill of up to 8 prompts, scoring included, by scorer and budget."""
-    texts = [row[at % len(row)].text for at, row in enumerate(questions[:8])]
-    batch = pixels(torch.stack([torch.from_numpy(scene.image) for scene in scenes[:8]]))
-    known, pruners = scorers(), {("unpruned", 0): None}
-    for name in plan.names:
-        for place, keep in enumerate(plan.keeps):
-            if name != GROUND_TRUTH:
-                pruners[name, place] = EntropyPrune(plan.layers[0], keep, scorer=known[name])
-    taken: dict[tuple[str, int], list[float]] = {key: [] for key in pruners}
-    for turn in range(rounds + 1):
-        for key, pruner in pruners.items():
-            started = time.perf_counter()
-            with torch.no_grad():
-                model(batch, texts, pruner=pruner)
-            if turn:  # the first turn warms up
-                taken[key].append(time.perf_counter() - started)
-        report("timings", turn + 1, rounds + 1)
-    medians: dict[str, list[float]] = {}
-    for (name, _), values in taken.items():
-        medians.setdefault(name, []).append(float(np.median(values)))
-    return medians
-
-
-def _cost(model: Llava, prompts: Counter[int], layer: int | None, keep: int) -> Budget:
-    """FLOPs over prompts of the given numbers of text tokens, pruned at `layer` or not at all."""
-    vision, size, visual = model.config.vision, model.config.decoder.size(), model.config.vision.patches
-    around = {
-        "lm_head": "all",
-        "vision": VisionSize(
-            vision.layers - 1, vision.hidden, vision.heads, vision.mlp, vision.image_size, vision.patch_size
-        ),
-        "projector": ProjectorSize(vision.hidden, size.hidden),
-    }
-
-    def count(text: int, **options: object) -> Flops:
-        sizes = {"text_tokens": text, "visual_tokens": visual, **options}
-        if layer is None:
-            return prefill_flops(size, **sizes)  # type: ignore[arg-type]
-        return pruned_prefill_flops(size, prune_layer=layer, keep=keep, scoring=True, **sizes)  # type: ignore[arg-type]
-
-    decoder = sum((times * count(text) for text, times in prompts.items()), Flops())
-    whole = sum((times * count(text, **around) for text, times in prompts.items()), Flops())
-    share = visual if layer is None else average_tokens(keep, visual_tokens=visual, layers=size.layers, prune_layer=layer)
-    scoring = whole.scoring
-    return Budget(keep, float(share), decoder.total - scoring, whole.total - scoring, scoring)
+def _of(seconds: dict[tuple[str, int], float], name: str) -> list[float] | None:
+    """The figures of one scorer in the order of the budgets."""
+    return [value for (key, _), value in seconds.items() if key == name] or None

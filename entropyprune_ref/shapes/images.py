@@ -42,7 +42,7 @@ def read_image(path: Path) -> tuple[np.ndarray, str]:
     width, height = image.size
     if (width, height) == (IMAGE_SIZE, IMAGE_SIZE):
         return np.asarray(image), f"{path} is {width} × {height} pixels, as the model reads it"
-    mean = tuple(int(round(level)) for level in np.asarray(image).mean(axis=(0, 1)))
+    mean = tuple(round(float(level)) for level in np.asarray(image).mean(axis=(0, 1)))
     side = max(width, height)
     square = Image.new("RGB", (side, side), mean)
     square.paste(image, ((side - width) // 2, (side - height) // 2))

@@ -1,0 +1,47 @@
+"""The command line: every command says what it found, also when it is nothing or speaks against the method."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__
+from .collapse import collapse
+from .demo import demo
+from .flops import flops
+from .train import train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="entropyprune-ref")
+def commands() -> None:
+    """EntropyPrune, the reference: matrix entropy guided visual token pruning."""
+
+
+for command in (demo, collapse, flops, train):
+    commands.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; bad input is one line on stderr and exit code 2.
+
+    Args:
+        arguments: What follows the program's name; default: those of the process.
+    """
+    try:
+        code = commands.main(arguments, prog_name="entropyprune-ref", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        _refuse(error.format_message())
+    except (ValueError, TypeError, OSError) as error:
+        _refuse(str(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(message: str) -> None:
+    click.echo(f"entropyprune-ref: {' '.join(message.split())}", err=True)
+    sys.exit(2)

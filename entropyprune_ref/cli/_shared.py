@@ -1,0 +1,86 @@
+"""What several commands need: the model option, a progress bar, tables, and JSON that any reader accepts."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor
+
+from ..llava import Llava
+
+weights_option = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="A model that `train` made.  [default: the bundled one]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+
+
+def load(weights: Path | None) -> Llava:
+    """The bundled model, or the one in a file."""
+    return Llava.from_pretrained(weights)
+
+
+@contextmanager
+def progress(columns: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Shows one bar a stage on stderr; gives a function to call with stage, done, total.
+
+    Args:
+        columns: More text behind the bar: a format of the task's fields, such as `"{task.fields[loss]}"`.
+    """
+    parts = [TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    more = [TimeRemainingColumn(), TextColumn(columns)] if columns else []
+    with Progress(*parts, *more, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int, **fields: object) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, **fields)
+            bars.update(tasks[stage], completed=done, **fields)
+
+        yield report
+
+
+def show(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Prints a table on stdout: the first column at the left, figures at the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="")
+    for place, name in enumerate(header):
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    console.print(table, width=None if console.is_terminal else max(console.width, 110))
+
+
+def say(text: str) -> None:
+    """Prints one sentence on stdout, as it is."""
+    click.echo(text)
+
+
+def dump(value: object) -> None:
+    """Prints JSON: infinite numbers and NaN become null, arrays and tensors lists."""
+    click.echo(json.dumps(plain(value), indent=2))
+
+
+def plain(value: object) -> Any:
+    """The value in what JSON has."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Tensor | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
