@@ -87,7 +87,7 @@ def save_picture(
         `path`.
     """
     names = list(panels[0].kept)
-    figure = _figure(4.6 + 1.9 * (1 + len(names)), max(3.2, 2.15 * len(panels)))
+    figure = new_figure(4.6 + 1.9 * (1 + len(names)), max(3.2, 2.15 * len(panels)))
     left, right = figure.subfigures(1, 2, width_ratios=[4.6, 1.9 * (1 + len(names))])
     draw_curve(left.subplots(), curves, found, layer)
     cells = right.subplots(len(panels), 1 + len(names), squeeze=False)
@@ -103,7 +103,7 @@ def save_picture(
     return path
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     """A figure that no graphical interface and no global state knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -8,6 +8,7 @@ import click
 from .. import __version__
 from .collapse import collapse
 from .demo import demo
+from .evaluate import evaluate
 from .flops import flops
 from .train import train
 
@@ -18,7 +19,7 @@ def commands() -> None:
     """EntropyPrune, the reference: matrix entropy guided visual token pruning."""
 
 
-for command in (demo, collapse, flops, train):
+for command in (demo, collapse, flops, train, evaluate):
     commands.add_command(command)
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except click.ClickException as error:
         _refuse(error.format_message())
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, OSError) as error:
         _refuse(str(error))
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -112,7 +112,8 @@ def _print(result: Demo, picture: Path) -> None:
     header = ["kept", "per layer", "decoder MFLOP", "of unpruned", "whole prefill", "scoring"]
     show("FLOPs of one prompt (mean over the questions; exact totals with --json)", header, costs)
     say(
-        "Whole prefill: vision tower, projector, decoder, language head. Scoring: token entropy, not in the other columns.\n"
+        "Whole prefill: vision tower, projector, decoder, language head.\n"
+        "Scoring: token entropy, not in the other columns.\n"
     )
 
     times = [
@@ -130,7 +131,8 @@ def _print(result: Demo, picture: Path) -> None:
 
 def _print_own(answer: OwnImage, done: str, question: str, picture: Path) -> None:
     say(
-        f"{done}.\nThe model has only ever seen small coloured shapes on grey, so other images may well get a wrong answer.\n"
+        f"{done}.\n"
+        "The model has only ever seen small coloured shapes on grey: other images may well get a wrong answer.\n"
     )
     say(f"{question}: {answer.unpruned} (unpruned)")
     say(f"{answer.collapse}; {answer.why}.\n")

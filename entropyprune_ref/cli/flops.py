@@ -118,6 +118,6 @@ def _print(record: dict[str, Any], counted: dict[str, dict[str, int]]) -> None:
     show(title, [record["unit"], *counted], rows)
     if "reduction" in record:
         say(
-            f"{record['keep']} visual tokens from layer {record['prune_layer']} on, {record['average']:.2f} per layer on "
-            f"average: {record['reduction']:.2%} fewer {record['unit']}."
+            f"{record['keep']} visual tokens from layer {record['prune_layer']} on, {record['average']:.2f} per layer "
+            f"on average: {record['reduction']:.2%} fewer {record['unit']}."
         )

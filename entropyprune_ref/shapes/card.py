@@ -113,7 +113,8 @@ drawn from a seed. Nothing else; it knows {len(plan["kinds"])} kinds of question
 **Recipe.** `entropyprune-ref train --seed {recipe["seed"]}`: {recipe["vision_steps"]} steps of
 {recipe["vision_batch"]} crowded images for the vision tower alone, then {recipe["decoder_steps"]} steps of
 {recipe["batch"]} images with {len(recipe["asked"])} questions each ({questions_a_step} questions a step) for projector
-and decoder, the tower frozen. {training["hours"]:.2f} hours on {training["threads"]} CPU threads that other work shared.
+and decoder, the tower frozen. {training["hours"]:.2f} hours on {training["threads"]} CPU threads, shared with other
+work.
 
 **Accuracy, unpruned**, on {plan["images"]} held-out images, one question of each type per image
 (`entropyprune-ref evaluate`):

@@ -255,7 +255,7 @@ def _run(stage: Stage, folder: Path, report: Report, save_every: int) -> float:
             optimizer.step()
         report(stage.name, step + 1, stage.steps, loss.item())
         if (step + 1) % save_every == 0 or step + 1 == stage.steps:
-            state: dict[str, object] = {
+            checkpoint = {
                 "recipe": json.dumps(asdict(stage.recipe)),
                 "model": stage.model.state_dict(),
                 "modules": stage.modules.state_dict(),
@@ -263,7 +263,7 @@ def _run(stage: Stage, folder: Path, report: Report, save_every: int) -> float:
                 "done": step + 1,
                 "seconds": before + time.perf_counter() - started,
             }
-            _write(path, partial(torch.save, state))
+            _write(path, partial(torch.save, checkpoint))
     return before + time.perf_counter() - started
 
 

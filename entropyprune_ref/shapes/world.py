@@ -63,8 +63,7 @@ class Scene:
         A patch shows a thing when at least 10 % of its pixels are the thing's; every thing has at least one.
         """
         rows = [self.things.index(thing) for thing in things]
-        shown: np.ndarray = (self.coverage[rows] >= SHOWN).any(axis=0)  # of no things: nowhere
-        return shown
+        return np.any(self.coverage[rows] >= SHOWN, axis=0)  # of no things: nowhere
 
 
 def draw_scene(seed: int, index: int, *, crowded: bool = False) -> Scene:
