@@ -174,10 +174,18 @@ def draw(images: int, seed: int, kinds: tuple[str, ...]) -> tuple[list[Scene], l
 
 
 @torch.no_grad()
-def entropy_curves(model: Llava, images: np.ndarray, report: Report | None = None) -> Float64[Tensor, "images states"]:
+def entropy_curves(
+    model: Llava, images: np.ndarray, report: Report | None = None, stage: str = "entropy curves"
+) -> Float64[Tensor, "images states"]:
     """Entropy of the visual tokens' states (Eq. 4.1) for uint8 images `(images, height, width, 3)`, in nats.
 
     Visual tokens stand before the question, so under causal attention no question changes their states.
+
+    Args:
+        model: A model of the little world.
+        images: As many as wanted; they are read a few at a time.
+        report: Progress callback.
+        stage: What to call this in `report`.
     """
     question = Vocabulary.of(model.config).words[-1]
     curves = []
@@ -187,7 +195,7 @@ def entropy_curves(model: Llava, images: np.ndarray, report: Report | None = Non
         visual = output.prompt.image_index[0] >= 0
         curves.append(layer_entropy(torch.stack([state[:, visual] for state in output.states], dim=1)))
         if report is not None:
-            report("entropy curves", start + len(part), len(images))
+            report(stage, start + len(part), len(images))
     return torch.cat(curves)
 
 

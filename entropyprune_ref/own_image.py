@@ -47,7 +47,7 @@ def run_on(
 
     Args:
         model: A model of the little world.
-        image: `(72, 72, 3)` uint8, RGB, as `read_image` returns it.
+        image: `(size, size, 3)` uint8, RGB, as `read_image` returns it.
         question: In words that the model knows.
         layer: The prune layer; default: the Entropy Collapse Layer of this image, or 1 where there is none.
         keeps: Visual tokens kept, one budget each.

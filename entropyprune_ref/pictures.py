@@ -1,6 +1,6 @@
 """The pictures: an entropy curve with its collapse, and images with the kept tokens shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ class Panel:
 
     image: np.ndarray
     caption: str
-    kept: dict[str, Sequence[int]]
+    kept: Mapping[str, Sequence[int]]
 
 
 def draw_curve(axes: "Axes", curves: Float[Tensor, "images states"], found: Collapse, layer: int | None = None) -> None:
@@ -88,7 +88,7 @@ def save_picture(
     """
     names = list(panels[0].kept)
     figure = new_figure(4.6 + 1.9 * (1 + len(names)), max(3.2, 2.15 * len(panels)))
-    left, right = figure.subfigures(1, 2, width_ratios=[4.6, 1.9 * (1 + len(names))])
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[4.6, 1.9 * (1 + len(names))])[0]
     draw_curve(left.subplots(), curves, found, layer)
     cells = right.subplots(len(panels), 1 + len(names), squeeze=False)
     for row, panel in zip(cells, panels, strict=True):

@@ -8,7 +8,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from entropyprune_ref.pruning import (
@@ -53,10 +53,10 @@ def test_tokens_to_keep_gives_the_published_budgets(visual_tokens: int, average:
     assert tokens_to_keep(average, visual_tokens=visual_tokens, layers=32, prune_layer=2) == keep
 
 
-@given(depths(), st.fractions(0, 1))
-def test_tokens_to_keep_is_the_most_that_the_average_allows(depth: dict[str, int], share: Fraction) -> None:
-    average = depth["visual_tokens"] * share
-    assume(depth["layers"] * average >= depth["prune_layer"] * depth["visual_tokens"])
+@given(depths(), st.data())
+def test_tokens_to_keep_is_the_most_that_the_average_allows(depth: dict[str, int], data: st.DataObject) -> None:
+    smallest = Fraction(depth["prune_layer"] * depth["visual_tokens"], depth["layers"])
+    average = data.draw(st.fractions(smallest, depth["visual_tokens"]), label="average")
     keep = tokens_to_keep(average, **depth)
     assert 0 <= keep <= depth["visual_tokens"]
     assert average_tokens(keep, **depth) <= average

@@ -2,15 +2,18 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from torch import Tensor
@@ -30,8 +33,15 @@ def load(weights: Path | None) -> Llava:
     return Llava.from_pretrained(weights)
 
 
+class Report(Protocol):
+    """Moves the bar of a stage, which appears at the first call."""
+
+    def __call__(self, stage: str, done: int, total: int, **fields: Any) -> None:
+        """Says what is done of a stage, and what the columns behind the bar show."""
+
+
 @contextmanager
-def progress(columns: str = "") -> Iterator[Callable[[str, int, int], None]]:
+def progress(columns: str = "") -> Iterator[Report]:
     """Shows one bar a stage on stderr; gives a function to call with stage, done, total.
 
     Args:
@@ -42,7 +52,7 @@ def progress(columns: str = "") -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*parts, *more, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
-        def report(stage: str, done: int, total: int, **fields: object) -> None:
+        def report(stage: str, done: int, total: int, **fields: Any) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total, **fields)
             bars.update(tasks[stage], completed=done, **fields)
@@ -52,13 +62,13 @@ def progress(columns: str = "") -> Iterator[Callable[[str, int, int], None]]:
 
 def show(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Prints a table on stdout: the first column at the left, figures at the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="")
     for place, name in enumerate(header):
         table.add_column(name, justify="right" if place else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else max(console.width, 110))
+        table.add_row(*map(escape, row))
+    say(title)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 240).print(table)
 
 
 def say(text: str) -> None:

@@ -27,11 +27,10 @@ def collapse(images: int, seed: int, weights: Path | None, as_json: bool) -> Non
         torch.manual_seed(seed)
         untrained = Llava(trained.config).eval()
     drawn = np.stack([scene.image for scene in draw(images, seed, ())[0]])
+    curves = {}
     with progress() as report:
-        curves = {
-            name: entropy_curves(model, drawn, lambda _, done, total, name=name: report(name, done, total))
-            for name, model in (("trained", trained), ("untrained", untrained))
-        }
+        for name, model in (("trained", trained), ("untrained", untrained)):
+            curves[name] = entropy_curves(model, drawn, report, name)
     found = {name: collapse_layer(values) for name, values in curves.items()}
     others = {name: other_definitions(values) for name, values in curves.items()}
     if as_json:

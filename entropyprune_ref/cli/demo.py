@@ -43,11 +43,10 @@ def demo(
     """Find where the entropy collapses, prune there, and compare with other ways to choose the tokens."""
     if (image is None) != (question is None):
         raise click.UsageError("--image and --question must be given together")
-    own = None if image is None else read_image(image)
     model = load(weights)
     patch = model.config.vision.patch_size
-    if own is not None and question is not None:
-        pixels, done = own
+    if image is not None and question is not None:
+        pixels, done = read_image(image, model.config.vision.image_size)
         with progress() as report:
             answer = run_on(model, pixels, question, layer=layer, report=report)
         kept = {name: answer.kept[name][SHARES.index(SHOWN)] for name in PICTURED}
@@ -73,7 +72,7 @@ def _picture(model: Llava, result: Demo, seed: int, path: Path, patch: int) -> P
     panels = []
     for scene, (question, *_) in zip(*draw(min(3, result.images), seed, result.kinds), strict=True):
         kept = kept_by(model, scene.image, question.text, result.layer, SHOWN)
-        panels.append(Panel(scene.image, f"{question.text}\n{question.answer}", dict(kept)))
+        panels.append(Panel(scene.image, f"{question.text}\n{question.answer}", kept))
     return save_picture(path, result.curves, result.collapse, panels, layer=result.layer, patch=patch)
 
 
@@ -123,7 +122,7 @@ def _print(result: Demo, picture: Path) -> None:
     ]
     show("Measured prefill time with scoring, as a share of the unpruned one (medians)", ["kept by", *kept], times)
     if result.unpruned.seconds is not None:
-        say(f"Unpruned: {1e3 * result.unpruned.seconds[0]:.1f} ms for 4 prompts. So small a model hardly gains time.\n")
+        say(f"Unpruned: {1e3 * result.unpruned.seconds[0]:.1f} ms for 4 prompts at once, tower and head included.\n")
     for sentence in result.verdicts():
         say(sentence + ".")
     say(f"Picture: {picture}")

@@ -25,7 +25,7 @@ from ..pruning import gather_index, kept_mask, prune_plan
 from ..rivals import RIVALS, LastTokenAttention, MeanAttention, Random
 from ..scoring import CONVENTIONS, EntropyScorer, LayerView, Scorer
 from .packing import IGNORED, Packed, pack
-from .questions import Question, ask
+from .questions import SHIPPED, Question, ask
 from .world import draw_scene
 
 HELD_OUT = 42
@@ -60,7 +60,7 @@ class Plan:
     """
 
     images: int = 500
-    kinds: tuple[str, ...] = ("color", "shape", "where", "exist", "count")
+    kinds: tuple[str, ...] = SHIPPED
     layers: tuple[int, ...] = (1, 2, 3, 4)
     averages: tuple[int, ...] = SHARES
     keeps: tuple[int, ...] = SHARES

@@ -1,4 +1,4 @@
-"""A user's own image as the bundled model reads it: square, 72 × 72 pixels, RGB."""
+"""A user's own image as the bundled model reads it: square, small, RGB."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 from .world import IMAGE_SIZE
 
 
-def read_image(path: Path) -> tuple[np.ndarray, str]:
+def read_image(path: Path, size: int = IMAGE_SIZE) -> tuple[np.ndarray, str]:
     """Reads an image file, pads it to a square with its mean colour as LLaVA-1.5 does, and resizes it.
 
     Transparent pixels become mid-grey, the background of the little world; the orientation that a camera noted in the
@@ -15,9 +15,10 @@ def read_image(path: Path) -> tuple[np.ndarray, str]:
 
     Args:
         path: A file that Pillow reads.
+        size: Pixels on a side, as the model reads them.
 
     Returns:
-        `(72, 72, 3)` uint8, RGB; and one sentence that says what was done to the image.
+        `(size, size, 3)` uint8, RGB; and one sentence that says what was done to the image.
 
     Raises:
         ValueError: There is no such file, or it is not an image that can be read whole.
@@ -40,12 +41,12 @@ def read_image(path: Path) -> tuple[np.ndarray, str]:
     backing = Image.new("RGBA", opened.size, (128, 128, 128, 255))
     image = Image.alpha_composite(backing, opened).convert("RGB")
     width, height = image.size
-    if (width, height) == (IMAGE_SIZE, IMAGE_SIZE):
+    if (width, height) == (size, size):
         return np.asarray(image), f"{path} is {width} × {height} pixels, as the model reads it"
     mean = tuple(round(float(level)) for level in np.asarray(image).mean(axis=(0, 1)))
     side = max(width, height)
     square = Image.new("RGB", (side, side), mean)
     square.paste(image, ((side - width) // 2, (side - height) // 2))
     padded = "" if width == height else f"padded to {side} × {side} with its mean colour and "
-    resized = square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
-    return np.asarray(resized), f"{path}, {width} × {height} pixels, was {padded}resized to {IMAGE_SIZE} × {IMAGE_SIZE}"
+    resized = square.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(resized), f"{path}, {width} × {height} pixels, was {padded}resized to {size} × {size}"

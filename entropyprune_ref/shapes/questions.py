@@ -86,6 +86,9 @@ KINDS: dict[str, Callable[[Scene, np.random.Generator], Question]] = {
 }
 """Every question type and how one of it is asked."""
 
+SHIPPED = ("color", "shape", "exist", "count")
+"""The question types that the bundled model is trained on and evaluated with."""
+
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<image>", "user", "assistant")
 ASKING = (
     "what",

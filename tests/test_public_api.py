@@ -1,0 +1,95 @@
+"""What the rest of the world may rely on: the public names, their documentation, and what importing them costs."""
+
+import ast
+import importlib.metadata
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import entropyprune_ref
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "entropyprune_ref"
+
+PUBLIC = """
+density_matrix matrix_entropy renyi_entropy effective_rank
+covariance_spectrum gram_spectrum spectrum
+Convention PAPER ROW_NORMALIZED RELEASED token_entropy
+layer_entropy collapse_layer Collapse
+tokens_to_keep select_tokens
+prefill_flops pruned_prefill_flops scoring_flops
+Llava LlavaConfig EntropyPrune
+""".split()
+
+STORY = ("gram", "entropy", "scoring", "collapse", "pruning", "flops", "rivals", "llava", "shapes", "demo", "cli")
+"""Every room may use those before it. What a room is called by its other modules is resolved below."""
+SAME_ROOM = {"costs": "demo", "own_image": "demo", "pictures": "demo", "__main__": "cli"}
+
+
+def test_public_names_are_those_of_the_design() -> None:
+    assert sorted(entropyprune_ref.__all__) == sorted([*PUBLIC, "__version__"])
+    assert all(hasattr(entropyprune_ref, name) for name in PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_have_a_docstring(name: str) -> None:
+    assert len((inspect.getdoc(getattr(entropyprune_ref, name)) or "").split()) >= 5
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    assert importlib.metadata.version("entropyprune-ref") == entropyprune_ref.__version__
+
+
+IMPORT = """
+import sys, time
+import torch
+before = set(sys.modules)
+start = time.perf_counter()
+import entropyprune_ref
+print(time.perf_counter() - start)
+print(*{name.partition(".")[0] for name in set(sys.modules) - before})
+"""
+
+
+def test_import_is_quick_and_brings_nothing_heavy() -> None:
+    runs = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+        seconds, modules = done.stdout.splitlines()
+        runs.append(float(seconds))
+        heavy = {"hypothesis", "scipy", "pytest", "matplotlib", "transformers", "PIL", "rich", "click"}
+        assert not heavy & set(modules.split())
+    assert min(runs) < 0.3  # the least disturbed of three, in seconds
+
+
+def _room(module: str) -> str:
+    return SAME_ROOM.get(module, module)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_up_the_list_and_never_down(path: Path) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[1] in ("__init__", "_validation", "oracle"):
+        return
+    room = STORY.index(_room(parts[1]))
+    package = list(parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        base = package[: len(package) - node.level + 1] if node.level else []
+        target = [*base, *(node.module.split(".") if node.module else [])]
+        if target[0] != "entropyprune_ref" or len(target) < 2:
+            continue
+        if target[1] != "_validation":
+            assert STORY.index(_room(target[1])) <= room, f"{path} imports {'.'.join(target)}"
+
+
+def test_every_law_that_a_docstring_names_has_its_test() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    defined = set(re.findall(r"def (test_\w+)", tests))
+    named = {name for path in PACKAGE.rglob("*.py") for name in re.findall(r"\btest_\w+", path.read_text())}
+    assert sorted(named - defined) == []
