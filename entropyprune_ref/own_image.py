@@ -57,7 +57,7 @@ def run_on(
         ValueError: An unknown word in the question (the message lists those that are known), or a number out of range.
     """
     report = report or (lambda *_: None)
-    batch = pixels(torch.from_numpy(image.copy())[None])
+    batch = pixels(torch.from_numpy(image)[None])
     unpruned = model.generate(batch, [question]).texts[0]
     curves = entropy_curves(model, image[None])
     found = collapse_layer(curves)

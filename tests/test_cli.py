@@ -73,7 +73,9 @@ def saved(image: np.ndarray, path: Path) -> Path:
 
 
 def test_demo_prints_what_it_found_and_writes_a_picture(run: Run, weights: Path, tmp_path: Path) -> None:
-    code, out, _ = run("demo", "--weights", weights, "--images", 3, "--layer", 2, "--out", tmp_path / "new")
+    code, out, _ = run(
+        "demo", "--weights", weights, "--images", 3, "--layer", 2, "--rounds", 1, "--out", tmp_path / "new"
+    )
     assert code == 0
     for name in (*METHOD, *COMPARED, "ground-truth", "Unpruned", "FLOPs", "prefill time", "as asked"):
         assert name in out
@@ -84,7 +86,9 @@ def test_demo_prints_what_it_found_and_writes_a_picture(run: Run, weights: Path,
 
 
 def test_demo_json_is_one_object_on_stdout(run: Run, weights: Path, tmp_path: Path) -> None:
-    code, out, _ = run("demo", "--weights", weights, "--images", 3, "--seed", 5, "--out", tmp_path, "--json")
+    code, out, _ = run(
+        "demo", "--weights", weights, "--images", 3, "--seed", 5, "--rounds", 1, "--out", tmp_path, "--json"
+    )
     found = json.loads(out)
     assert code == 0
     assert found["questions"] == 3 * len(found["kinds"])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import entropyprune_ref
+
 ROOT = Path(__file__).parents[1]
 BUNDLED = ("model.safetensors", "model.json", "MODEL_CARD.md")
 QUIET = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-index")
@@ -53,6 +55,10 @@ def test_wheel_holds_every_module_the_types_and_the_weights(wheel: Path) -> None
     assert "entropyprune_ref/py.typed" in names
     assert {f"entropyprune_ref/llava/bundled/{name}" for name in BUNDLED} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+
+
+def test_wheel_has_the_version_of_the_package(wheel: Path) -> None:
+    assert wheel.name.startswith(f"entropyprune_ref-{entropyprune_ref.__version__}-py3-none-any")
 
 
 def test_wheel_is_small(wheel: Path) -> None:

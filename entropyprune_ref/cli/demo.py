@@ -24,6 +24,7 @@ SHOWN = 16
     "--images", default=64, show_default=True, help="Held-out images to draw, one question of each type on each."
 )
 @click.option("--seed", default=0, show_default=True, help="Which images are drawn.")
+@click.option("--rounds", default=5, show_default=True, help="Repetitions of every timing.")
 @click.option("--layer", type=int, help="Prune layer.  [default: the Entropy Collapse Layer found]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder of the picture."
@@ -35,6 +36,7 @@ def demo(
     question: str | None,
     images: int,
     seed: int,
+    rounds: int,
     layer: int | None,
     out: Path,
     weights: Path | None,
@@ -60,7 +62,7 @@ def demo(
             _print_own(answer, done, question, picture)
         return
     with progress() as report:
-        result = run(model, images=images, seed=seed, layer=layer, report=report)
+        result = run(model, images=images, seed=seed, layer=layer, rounds=rounds, report=report)
     picture = _picture(model, result, seed, out / "demo.png", patch)
     if as_json:
         dump({**_record(result), "seed": seed, "picture": picture})

@@ -42,11 +42,11 @@ def read_image(path: Path, size: int = IMAGE_SIZE) -> tuple[np.ndarray, str]:
     image = Image.alpha_composite(backing, opened).convert("RGB")
     width, height = image.size
     if (width, height) == (size, size):
-        return np.asarray(image), f"{path} is {width} × {height} pixels, as the model reads it"
+        return np.array(image), f"{path} is {width} × {height} pixels, as the model reads it"
     mean = tuple(round(float(level)) for level in np.asarray(image).mean(axis=(0, 1)))
     side = max(width, height)
     square = Image.new("RGB", (side, side), mean)
     square.paste(image, ((side - width) // 2, (side - height) // 2))
     padded = "" if width == height else f"padded to {side} × {side} with its mean colour and "
     resized = square.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(resized), f"{path}, {width} × {height} pixels, was {padded}resized to {size} × {size}"
+    return np.array(resized), f"{path}, {width} × {height} pixels, was {padded}resized to {size} × {size}"
