@@ -1,8 +1,13 @@
-"""The model card and the tables of the README, written from the committed results so that they cannot drift."""
+"""The model card and the tables of the README, written from results so that they cannot drift.
+
+`python -m entropyprune_ref.shapes.card RUN RESULTS` bundles the weights that `train --out RUN` left, with a card
+written from the `results.json` of their evaluation.
+"""
 
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +141,7 @@ def bundle(run: Path, summary: Summary) -> None:
     digest = hashlib.sha256((BUNDLED / "model.safetensors").read_bytes()).hexdigest()
     (BUNDLED / "model.json").write_text(json.dumps({"sha256": digest, "training": training}, indent=2) + "\n")
     (BUNDLED / "MODEL_CARD.md").write_text(model_card(training, summary))
+
+
+if __name__ == "__main__":
+    bundle(Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()))

@@ -1,0 +1,100 @@
+"""From outcomes to numbers: accuracy, paired differences, recall, tables, the card; on outcomes made by hand."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig
+from entropyprune_ref.shapes.card import (
+    accuracy_by_kind,
+    accuracy_by_scorer,
+    collapse_table,
+    drop_everything,
+    margin,
+    model_card,
+)
+from entropyprune_ref.shapes.evaluation import GROUND_TRUTH, Cell, Outcome, Plan
+from entropyprune_ref.shapes.report import mean_interval, summarise
+
+KINDS = ("color", "count")
+IMAGES = 50
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    """Ground truth right on 40 images of 50, random on 10 of these; recall 1 and 1/4, unknown on the first image."""
+    cells = [Cell("unpruned", 3, 144), Cell(GROUND_TRUTH, 1, 16), Cell("random", 1, 16), Cell("none kept", 1, 0)]
+    right = np.zeros((4, IMAGES, 2), dtype=bool)
+    right[0], right[1, :40], right[2, :10] = True, True, True
+    right[0, :5, 1] = False
+    recall = np.broadcast_to(np.array([1.0, 1.0, 0.25, 0.0])[:, None, None], right.shape).astype(np.float32).copy()
+    recall[:, 0] = np.nan
+    noise = 0.01 * np.random.default_rng(0).standard_normal((IMAGES, 4))
+    return Outcome(cells, KINDS, right, recall, np.array([2.0, 1.0, 1.1, 1.2]) + noise)
+
+
+@pytest.fixture(scope="module")
+def summary(outcome: Outcome) -> dict:
+    decoder = DecoderConfig(hidden=8, layers=3, heads=2, kv_heads=2, head_dim=4, mlp=8, vocabulary_size=8)
+    model = Llava(LlavaConfig(vision=VisionConfig(hidden=8, layers=2, heads=2, mlp=8), decoder=decoder))
+    plan = Plan(images=IMAGES, kinds=KINDS, layers=(1,), averages=(72, 48, 32), keeps=(16,))
+    untrained = np.tile([1.0, 1.5, 2.0, 2.5], (IMAGES, 1))
+    return {"seed": 0, **summarise(model, plan, outcome, untrained)}
+
+
+def cell(summary: dict, scorer: str) -> dict:
+    (found,) = [row for row in summary["cells"] if row["scorer"] == scorer]
+    return found
+
+
+def test_summarise_gives_accuracy_by_type_and_over_all(summary: dict) -> None:
+    unpruned = cell(summary, "unpruned")
+    assert unpruned["accuracy"][0] == pytest.approx(0.95)
+    assert (unpruned["kinds"]["color"][0], unpruned["kinds"]["count"][0]) == (1.0, 0.9)
+    low, high = scipy.stats.binomtest(45, 50).proportion_ci(method="wilson")
+    assert unpruned["kinds"]["count"][1:] == pytest.approx((low, high))
+    assert summary["questions"] == 100
+
+
+def test_summarise_pairs_scorers_by_image(summary: dict) -> None:
+    """Right on 30 images of 50 where random is wrong, never the other way: by scipy, the interval of that mean."""
+    gain = np.array([0.0] * 10 + [1.0] * 30 + [0.0] * 10)
+    interval = scipy.stats.norm.interval(0.95, gain.mean(), scipy.stats.sem(gain))
+    assert cell(summary, GROUND_TRUTH)["minus random"] == pytest.approx((0.6, *interval))
+    assert "minus random" not in cell(summary, "random")
+    assert margin(summary) == (1, pytest.approx(0.6))
+
+
+def test_summarise_leaves_questions_without_relevant_patches_out_of_recall(summary: dict) -> None:
+    assert cell(summary, GROUND_TRUTH)["recall"] == 1.0
+    assert cell(summary, "random")["recall"] == 0.25
+
+
+def test_summarise_marks_infeasible_averages_and_gives_the_others(summary: dict) -> None:
+    """Three layers, K = 1: an average of 72 leaves (216 - 144) / 2 = 36, of 48 none, of 32 cannot be."""
+    assert [summary["feasible"][f"average {a}"]["K=1"] for a in (72, 48, 32)] == [36, 0, None]
+    assert cell(summary, "random")["average"] == pytest.approx((144 + 2 * 16) / 3)
+
+
+def test_summarise_finds_the_collapse_of_the_curves(summary: dict) -> None:
+    assert summary["collapse"]["trained"]["layer"] == 1
+    assert summary["collapse"]["untrained"]["layer"] is None
+
+
+def test_tables_show_the_numbers(summary: dict) -> None:
+    assert "| count | 90.0 (78.6–95.7) |" in accuracy_by_kind(summary)
+    assert "| ground-truth | 80.0 |" in accuracy_by_scorer([summary], 1)
+    assert "| random | 20.0 [20.0–20.0] |" in accuracy_by_scorer([summary, summary], 1)
+    assert "| 1 | 0.0 | 0.0 |" in drop_everything([summary])
+    assert "| 0 | untrained | none found |" in collapse_table([summary])
+
+
+def test_model_card_states_accuracy_and_margin(summary: dict) -> None:
+    recipe = {"seed": 0, "vision_steps": 1, "vision_batch": 2, "decoder_steps": 3, "batch": 4, "asked": list(KINDS)}
+    card = model_card({"recipe": recipe, "hours": 0.5, "threads": 2}, summary)
+    assert "| mean | 95.0 (" in card
+    assert "beats random selection by 60.0 points" in " ".join(card.split())
+
+
+def test_mean_interval_of_one_image_knows_nothing() -> None:
+    assert mean_interval(np.array([1.0]))[1:] == (-np.inf, np.inf)
