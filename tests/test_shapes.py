@@ -152,7 +152,7 @@ def test_evaluation_agrees_with_generate(name: str, monkeypatch: pytest.MonkeyPa
     """The shared, packed evaluation gives every question the verdict of `generate` with the same pruner."""
     model = small_llava()
     monkeypatch.setattr(evaluation, "pixels", lambda images: pixels(images).double())
-    plan = Plan(images=3, layers=(1, 2), keeps=(40, 5), averages=(), batch=3)
+    plan = Plan(images=3, kinds=ALL_KINDS, layers=(1, 2), keeps=(40, 5), averages=(), batch=3)
     batch = Batch(model, plan, range(3))
     images = pixels(torch.stack([torch.from_numpy(draw_scene(HELD_OUT, i).image) for i in range(3)])).double()
     checked = 0

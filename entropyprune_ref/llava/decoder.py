@@ -85,16 +85,18 @@ class DecoderAttention(nn.Module):
         self, hidden: Tensor, rotary: Rotary, mask: Tensor | None, cache: LayerCache | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the mixed states, and the rotary queries and keys of these tokens."""
-        batch, sequence, _ = hidden.shape
-
-        def heads_of(projection: nn.Linear) -> Tensor:
-            return projection(hidden).view(batch, sequence, -1, self.config.head_dim).transpose(1, 2)
-
-        queries, keys = rotate(heads_of(self.q_proj), rotary), rotate(heads_of(self.k_proj), rotary)
-        values = heads_of(self.v_proj)
+        queries = rotate(self.by_head(self.q_proj(hidden)), rotary)
+        keys = rotate(self.by_head(self.k_proj(hidden)), rotary)
+        values = self.by_head(self.v_proj(hidden))
         all_keys, all_values = (keys, values) if cache is None else cache.append(keys, values)
         mixed = attend(queries, all_keys, all_values, mask, self.attention)
-        return self.o_proj(mixed.transpose(1, 2).reshape(batch, sequence, -1)), queries, keys
+        return self.o_proj(mixed.transpose(1, 2).flatten(2)), queries, keys
+
+    def by_head(
+        self, projected: Float[Tensor, "batch sequence width"]
+    ) -> Float[Tensor, "batch heads sequence head_dim"]:
+        """Splits the features into heads."""
+        return projected.unflatten(2, (-1, self.config.head_dim)).transpose(1, 2)
 
 
 class DecoderLayer(nn.Module):
