@@ -61,9 +61,7 @@ class Batch:
 
 def random_llava(config: LlavaConfig, seed: int = 0, dtype: torch.dtype = torch.float64) -> Llava:
     """A model whose every weight is random, norms and biases too, so that attention is far from uniform."""
-    with torch.device("meta"):
-        model = Llava(config)
-    model = model.to(dtype).to_empty(device="cpu")
+    model = Llava(config).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():

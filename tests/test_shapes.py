@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entropyprune_ref.llava.config import DecoderConfig, LlavaConfig, VisionConfig
+from entropyprune_ref.llava.decoder import LayerCache
 from entropyprune_ref.llava.model import Llava, pixels
 from entropyprune_ref.llava.pruner import EntropyPrune, GivenTokens
 from entropyprune_ref.llava.vocabulary import Vocabulary
@@ -118,17 +119,20 @@ def test_vocabulary_holds_every_word_once() -> None:
 
 
 def packed_logits(model: Llava, images: torch.Tensor, questions: list) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """All questions behind one prefix in one sequence."""
+    """All questions behind one cached prefix."""
     vocabulary = Vocabulary(WORDS)
     prefix_ids = torch.tensor(vocabulary.prefix(GRID * GRID)).expand(len(images), -1)
     prefix = prefix_ids.shape[1]
     packed = pack(questions, vocabulary, prefix)
     embed = model.decoder.embed_tokens
     visual = model.projector(model.vision_tower(images))
-    hidden = torch.cat([embed(prefix_ids[:, :2]), visual, embed(packed.ids)], dim=1)
-    positions = torch.cat([torch.arange(prefix).expand(len(images), -1), packed.positions], dim=1)
-    trace = model.decoder(hidden, positions, packed.mask(prefix), range(model.config.decoder.layers))
-    return model.lm_head(model.decoder.norm(trace.hidden[:, prefix:])), packed.targets, packed.slots
+    layers = range(model.config.decoder.layers)
+    cache = [LayerCache() for _ in layers]
+    positions = torch.arange(prefix).expand_as(prefix_ids)
+    mask = torch.ones(prefix, prefix, dtype=torch.bool).tril()[None, None]
+    model.decoder(torch.cat([embed(prefix_ids[:, :2]), visual], dim=1), positions, mask, layers, cache)
+    hidden = model.decoder(embed(packed.ids), packed.positions, packed.mask(prefix), layers, cache).hidden
+    return model.lm_head(model.decoder.norm(hidden)), packed.targets, packed.slots
 
 
 def test_pack_gives_the_logits_of_single_questions() -> None:

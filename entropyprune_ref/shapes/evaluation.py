@@ -184,7 +184,7 @@ class Batch:
         self.front = self._read(
             hidden, self.positions, causal_mask(torch.ones_like(ids).bool(), self.prefix, ids.device)
         )
-        mask = self.packed.mask(self.prefix)[:, :, self.prefix :]
+        mask = self.packed.mask(self.prefix)
         self.back = self._read(words(self.packed.ids), self.packed.positions, mask)
 
     def _read(self, hidden: Tensor, positions: Tensor, mask: Tensor) -> Half:
@@ -274,7 +274,7 @@ class Batch:
         layers = range(layer, self.depth)
         mask = causal_mask(torch.ones_like(index).bool(), length, index.device)
         self.decoder(front, rows(self.positions).gather(1, index), mask, layers, caches)
-        final = self.decoder(back, packed.positions, packed.mask(length)[:, :, length:], layers, caches).hidden
+        final = self.decoder(back, packed.positions, packed.mask(length), layers, caches).hidden
         guesses = self.model.lm_head(self.decoder.norm(final)).argmax(-1)
         right = ((guesses == packed.targets) | (packed.targets == IGNORED)).reshape(-1, count, slots).all(dim=-1)
         return right.numpy(), self._recall(kept[:, 2:], per_question)

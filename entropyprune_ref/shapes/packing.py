@@ -38,12 +38,11 @@ class Packed:
         return Packed(ids, targets, positions, self.slots)
 
     def mask(self, prefix: int) -> Bool[Tensor, "1 1 tokens keys"]:
-        """Returns which keys every token of prefix and questions may look at."""
-        tokens = self.ids.shape[1]
-        order = torch.arange(prefix + tokens)
-        question = torch.cat([torch.full((prefix,), -1), torch.arange(tokens) // self.slots])
-        own = (question[None, :] == question[:, None]) | (question[None, :] == -1)
-        return ((order[None, :] <= order[:, None]) & own)[None, None]
+        """Returns which keys every question token may look at: the cached prefix, and its own question so far."""
+        order = torch.arange(self.ids.shape[1])
+        question = order // self.slots
+        own = (question[None, :] == question[:, None]) & (order[None, :] <= order[:, None])
+        return torch.cat([torch.ones(len(order), prefix, dtype=torch.bool), own], dim=1)[None, None]
 
 
 def pack(questions: Sequence[Sequence[Question]], vocabulary: Vocabulary, prefix: int) -> Packed:

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..llava.attention import causal_mask
 from ..llava.config import DecoderConfig, LlavaConfig, VisionConfig
+from ..llava.decoder import LayerCache
 from ..llava.model import Llava, pixels
 from ..llava.vocabulary import Vocabulary
 from .muon import Muon
@@ -197,13 +199,18 @@ class DecoderStage(Stage):
         prefix_ids = torch.tensor(self.vocabulary.prefix(self.model.config.vision.patches)).expand(len(drawn), -1)
         prefix = prefix_ids.shape[1]
         packed = pack(questions, self.vocabulary, prefix)
-        embeddings = self.model.decoder.embed_tokens(torch.cat([prefix_ids, packed.ids], dim=1))
-        visual = self.model.projector(features)
-        hidden = torch.cat([embeddings[:, :2], visual, embeddings[:, prefix:]], dim=1)
-        positions = torch.cat([torch.arange(prefix).expand(len(drawn), -1), packed.positions], dim=1)
-        trace = self.model.decoder(hidden, positions, packed.mask(prefix), range(self.model.config.decoder.layers))
+        decoder = self.model.decoder
+        layers = range(self.model.config.decoder.layers)
+        cache = [LayerCache() for _ in layers]
+        words = decoder.embed_tokens(prefix_ids[:, :2])
+        mask = causal_mask(torch.ones_like(prefix_ids, dtype=torch.bool), prefix, prefix_ids.device)
+        positions = torch.arange(prefix).expand_as(prefix_ids)
+        # the prefix runs once; gradients reach it through the keys and values that the questions read
+        decoder(torch.cat([words, self.model.projector(features)], dim=1), positions, mask, layers, cache)
+        hidden = decoder.embed_tokens(packed.ids)
+        hidden = decoder(hidden, packed.positions, packed.mask(prefix), layers, cache).hidden
         judged = packed.targets != IGNORED
-        answers = self.model.decoder.norm(trace.hidden[:, prefix:][judged])
+        answers = decoder.norm(hidden[judged])
         return F.cross_entropy(self.model.lm_head(answers), packed.targets[judged])
 
 
