@@ -11,30 +11,12 @@ from torch import Tensor
 
 from ._validation import require_integer
 from .collapse import Collapse, collapse_layer, layer_entropy
+from .contenders import COMPARED, METHOD, AtLayer, Contender
 from .costs import Budget, Report, prefill_seconds, prompt_cost
 from .llava import EntropyPrune, Llava, Vocabulary, pixels
 from .shapes.evaluation import GROUND_TRUTH, HELD_OUT, SHARES, Batch, Cell, Plan, scorers
 from .shapes.questions import Question, ask
-from .shapes.report import mean_interval
 from .shapes.world import Scene, draw_scene
-
-METHOD = {
-    "PAPER": "token-entropy-paper",
-    "ROW_NORMALIZED": "token-entropy-row_normalized",
-    "RELEASED": "token-entropy-released",
-}
-"""The three conventions, under the names by which the evaluation knows them."""
-
-COMPARED = (
-    "random",
-    "uniform-stride",
-    "last-token-attention",
-    "query-norm-low",
-    "hidden-norm-low",
-    "max-min-diversity",
-    "lowest-entropy",
-)
-"""The rivals that the demonstration compares with; the evaluation has all of them."""
 
 PICTURED = ("PAPER", "RELEASED", "last-token-attention")
 """Whose kept tokens the picture shows."""
@@ -42,60 +24,26 @@ PICTURED = ("PAPER", "RELEASED", "last-token-attention")
 FRESH = 1_000_000
 """Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, behind the evaluation's."""
 
-Interval = tuple[float, float, float]
-"""A share and its 95 % interval."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One way to choose the tokens, a figure for each budget.
-
-    Attributes:
-        name: `PAPER`, `ROW_NORMALIZED`, `RELEASED`, a rival's name, or `ground-truth`.
-        right: `(budgets, images)`, the share of an image's questions that are answered right.
-        seconds: Median prefill time with the scoring, or None for the ground truth, which a model has no access to.
-    """
-
-    name: str
-    right: np.ndarray
-    seconds: list[float] | None
-
-    def accuracy(self) -> list[Interval]:
-        """Mean over images with its interval, for each budget."""
-        return [mean_interval(row) for row in self.right]
-
 
 @dataclass(frozen=True)
 class Demo:
-    """All that a run finds."""
+    """All that a run finds.
+
+    Attributes:
+        at: At the prune layer.
+        earlier: At layer 1, where that is another and the user asked for none; without timings.
+    """
 
     images: int
     kinds: tuple[str, ...]
     curves: Float64[Tensor, "images states"]
     collapse: Collapse
-    layer: int
     why: str
     unpruned: Contender
     unpruned_cost: Budget
     budgets: list[Budget]
-    contenders: list[Contender]
-
-    def verdicts(self) -> list[str]:
-        """One sentence a budget: the best convention against the best rival, on the same questions."""
-        return [self._verdict(place) for place in range(len(self.budgets))]
-
-    def _verdict(self, place: int) -> str:
-        def best(names: Sequence[str]) -> Contender:
-            return max((c for c in self.contenders if c.name in names), key=lambda c: float(c.right[place].mean()))
-
-        own, rival = best(list(METHOD)), best(COMPARED)
-        gap, low, high = mean_interval(own.right[place] - rival.right[place])
-        figures = f"{100 * gap:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-        outcome = "the method wins" if low > 0 else "the rival wins" if high < 0 else "no clear difference"
-        return (
-            f"{self.budgets[place].keep} kept: best convention {own.name} {own.right[place].mean():.1%}, "
-            f"best rival {rival.name} {rival.right[place].mean():.1%}: {outcome} ({figures})"
-        )
+    at: AtLayer
+    earlier: AtLayer | None
 
 
 def run(
@@ -136,34 +84,44 @@ def run(
     depth, visual = model.config.decoder.layers, model.config.vision.patches
     curves = entropy_curves(model, np.stack([scene.image for scene in scenes]), report)
     found = collapse_layer(curves)
+    layers = (1,) if layer is None else ()
     layer, why = prune_layer(found, layer, depth)
+    layers = tuple(dict.fromkeys((layer, *layers)))
 
     names = {**METHOD, **{name: name for name in COMPARED}, GROUND_TRUTH: GROUND_TRUTH}
-    plan = _Plan(kinds=kinds, layers=(layer,), keeps=tuple(keeps), names=tuple(names.values()))
+    plan = _Plan(kinds=kinds, layers=layers, keeps=tuple(keeps), names=tuple(names.values()))
     first, chunk, parts = _first(seed), 16, []
     for start in range(0, images, chunk):
         indices = range(first + start, first + min(start + chunk, images))
         parts.append(Batch(model, plan, indices).run()[0])
         report("questions", min(start + chunk, images), images)
-    right = np.concatenate(parts, axis=1).mean(axis=2)  # (cells, images)
+    right = dict(zip(plan.cells(model), np.concatenate(parts, axis=1).mean(axis=2), strict=True))
 
     known = scorers()
     pruners: dict[tuple[str, int], EntropyPrune | None] = {("unpruned", 0): None}
     for key in plan.names:
         if key != GROUND_TRUTH:
             pruners |= {(key, place): EntropyPrune(layer, keep, scorer=known[key]) for place, keep in enumerate(keeps)}
-    seconds = prefill_seconds(
-        model, [scene.image for scene in scenes[:4]], [row[0].text for row in questions[:4]], pruners, rounds, report
-    )
-    prompts = Counter(len(Vocabulary.of(model.config).prompt(q.text, 0)) for row in questions for q in row)
-    contenders = [
-        Contender(name, right[1 + at * len(keeps) : 1 + (at + 1) * len(keeps)], _of(seconds, key))
-        for at, (name, key) in enumerate(names.items())
+    pictures, texts = [scene.image for scene in scenes[:4]], [row[0].text for row in questions[:4]]
+    seconds = prefill_seconds(model, pictures, texts, pruners, rounds, report)
+
+    def contender(name: str, key: str, at: int, numbers: Sequence[int]) -> Contender:
+        timed = [value for (timed_key, _), value in seconds.items() if timed_key == key] if at in (layer, depth) else []
+        return Contender(name, np.stack([right[Cell(key, at, keep)] for keep in numbers]), timed or None)
+
+    tables = [
+        AtLayer(
+            at,
+            contender("none kept", "none kept", at, [0]),
+            [contender(name, key, at, keeps) for name, key in names.items()],
+        )
+        for at in layers
     ]
-    unpruned = Contender("unpruned", right[:1], _of(seconds, "unpruned"))
+    unpruned = contender("unpruned", "unpruned", depth, [visual])
+    prompts = Counter(len(Vocabulary.of(model.config).prompt(q.text, 0)) for row in questions for q in row)
     budgets = [prompt_cost(model, prompts, layer, keep) for keep in keeps]
     whole = prompt_cost(model, prompts, None, visual)
-    return Demo(images, kinds, curves, found, layer, why, unpruned, whole, budgets, contenders)
+    return Demo(images, kinds, curves, found, why, unpruned, whole, budgets, tables[0], (*tables, None)[1])
 
 
 def draw(images: int, seed: int, kinds: tuple[str, ...]) -> tuple[list[Scene], list[tuple[Question, ...]]]:
@@ -223,19 +181,18 @@ def kept_by(
 
 @dataclass(frozen=True)
 class _Plan(Plan):
-    """The cells of a demonstration: the scorers named, at one layer."""
+    """The cells of a demonstration: the scorers named, at the prune layer and perhaps at layer 1."""
 
     names: tuple[str, ...] = ()
 
     def cells(self, model: Llava) -> list[Cell]:
         whole = Cell("unpruned", model.config.decoder.layers, model.config.vision.patches)
-        return [whole, *(Cell(name, self.layers[0], keep) for name in self.names for keep in self.keeps)]
+        cells = [whole]
+        for layer in self.layers:
+            cells += [Cell("none kept", layer, 0)]
+            cells += [Cell(name, layer, keep) for name in self.names for keep in self.keeps]
+        return cells
 
 
 def _first(seed: int) -> int:
     return FRESH * (seed + 1)
-
-
-def _of(seconds: dict[tuple[str, int], float], name: str) -> list[float] | None:
-    """The figures of one scorer in the order of the budgets."""
-    return [value for (key, _), value in seconds.items() if key == name] or None

@@ -9,8 +9,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from .collapse import Collapse, collapse_layer
+from .contenders import COMPARED, METHOD
 from .costs import Report
-from .demo import COMPARED, METHOD, entropy_curves, prune_layer
+from .demo import entropy_curves, prune_layer
 from .llava import EntropyPrune, Llava, pixels
 from .shapes.evaluation import SHARES, scorers
 

@@ -14,9 +14,10 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from entropyprune_ref.cli import main
-from entropyprune_ref.collapse import Collapse, collapse_layer
-from entropyprune_ref.costs import Budget, prompt_cost
-from entropyprune_ref.demo import COMPARED, METHOD, Contender, Demo, draw, entropy_curves, prune_layer
+from entropyprune_ref.collapse import collapse_layer
+from entropyprune_ref.contenders import COMPARED, METHOD, AtLayer, Contender
+from entropyprune_ref.costs import prompt_cost
+from entropyprune_ref.demo import draw, entropy_curves, prune_layer
 from entropyprune_ref.demo import run as run_demo
 from entropyprune_ref.flops import LLAVA_1_5_7B, prefill_flops
 from entropyprune_ref.llava import DecoderConfig, EntropyPrune, Llava, LlavaConfig, VisionConfig, pixels
@@ -96,14 +97,16 @@ def test_demo_json_is_one_object_on_stdout(run: Run, weights: Path, tmp_path: Pa
     assert [budget["keep"] for budget in found["budgets"]] == [72, 48, 32, 16, 8]
     decoder = [budget["decoder"] for budget in found["budgets"]]
     assert decoder == sorted(decoder, reverse=True) and decoder[0] < found["unpruned"]["decoder"]
-    assert all(len(entry["accuracy"]) == 5 for entry in found["contenders"].values())
+    assert found["layers"][0]["layer"] == found["layer"]
+    for table in found["layers"]:
+        assert all(len(entry["accuracy"]) == 5 for entry in table["contenders"].values())
     assert Path(found["picture"]).is_file()
 
 
 def test_demo_repeats_itself(model: Llava) -> None:
     first, second = (run_demo(model, images=3, seed=1, keeps=(16,), rounds=1) for _ in range(2))
     assert torch.equal(first.curves, second.curves)
-    for one, other in zip(first.contenders, second.contenders, strict=True):
+    for one, other in zip(first.at.contenders, second.at.contenders, strict=True):
         assert one.name == other.name
         assert np.array_equal(one.right, other.right)
     assert first.budgets == second.budgets
@@ -117,9 +120,18 @@ def test_demo_draws_other_images_for_another_seed(model: Llava) -> None:
 
 def test_demo_that_keeps_every_token_changes_no_answer(model: Llava) -> None:
     found = run_demo(model, images=3, layer=1, keeps=(TINY.vision.patches,), rounds=1)
-    for contender in found.contenders:
+    assert found.earlier is None
+    for contender in found.at.contenders:
         assert np.array_equal(contender.right, found.unpruned.right)
     assert found.budgets[0].decoder == found.unpruned_cost.decoder
+
+
+def test_demo_compares_with_layer_1_unless_a_layer_is_asked_for(model: Llava) -> None:
+    chosen = run_demo(model, images=2, keeps=(16,), rounds=1)
+    asked = run_demo(model, images=2, layer=2, keeps=(16,), rounds=1)
+    assert (chosen.earlier is None) == (chosen.at.layer == 1)
+    assert chosen.at.layer == 1 or (chosen.earlier is not None and chosen.earlier.layer == 1)
+    assert (asked.at.layer, asked.earlier) == (2, None)
 
 
 def test_prune_layer_says_when_there_is_no_collapse() -> None:
@@ -144,23 +156,17 @@ def test_verdict_names_the_winner_whoever_it_is(own: float, rival: float, said: 
     def contender(name: str, share: float) -> Contender:
         return Contender(name, np.full((1, 4), share), None)
 
-    budget = Budget(keep=8, average=9.0, decoder=1, prefill=1, scoring=0)
     lost = [contender(name, 0.0) for name in (*METHOD, *COMPARED) if name not in ("RELEASED", "random")]
-    demo = Demo(
-        images=4,
-        kinds=("color",),
-        curves=torch.zeros(4, 3, dtype=torch.float64),
-        collapse=Collapse(None, 0.0, 0.0, 1.0, None, 2),
-        layer=1,
-        why="",
-        unpruned=contender("unpruned", 1.0),
-        unpruned_cost=budget,
-        budgets=[budget],
-        contenders=[*lost, contender("RELEASED", own), contender("random", rival)],
-    )
-    (sentence,) = demo.verdicts()
-    assert said in sentence
-    assert sentence.startswith("8 kept: ")
+    table = AtLayer(1, contender("none kept", 0.0), [*lost, contender("RELEASED", own), contender("random", rival)])
+    assert said in table.verdict(0)
+
+
+@pytest.mark.parametrize(("right", "little"), [(1.0, True), (0.96, True), (0.5, False)])
+def test_loss_of_all_says_when_the_choice_can_hardly_matter(right: float, little: bool) -> None:
+    table = AtLayer(3, Contender("none kept", np.full((1, 4), right), None), [])
+    sentence = table.loss_of_all(Contender("unpruned", np.ones((1, 4)), None))
+    assert f"{right:.1%} are right" in sentence
+    assert ("can hardly matter" in sentence) == little
 
 
 @pytest.mark.parametrize(("layer", "keep"), [(None, TINY.vision.patches), (1, 16), (2, 0)])

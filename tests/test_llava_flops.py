@@ -148,7 +148,7 @@ def test_a_scorer_that_reads_values_on_the_meta_device_gives_the_shapes() -> Non
 
 
 def test_the_flop_counter_does_not_see_fused_attention_on_a_cpu() -> None:
-    """PyTorch's counter has no formula for the CPU's fused kernel: with it, exactly both attention products are missing,
+    """PyTorch's counter has no formula for the CPU's fused kernel: both attention products are missing from its count,
     in the tower and in the decoder, while their FLOPs are spent. Counts are therefore taken with explicit attention."""
     config = tiny_config()
     model, batch = random_llava(config), make_batch([[2, -1, 1]], config, 0)

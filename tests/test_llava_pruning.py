@@ -1,8 +1,8 @@
 """The bookkeeping of pruning inside the model: positions, masks, caches, budgets, whatever the scores are.
 
 Every law is tested on random models (grouped queries, free head size, both kinds of attention) and random batches
-(several images anywhere in a prompt, different numbers in every row, padding anywhere), in float64. The full and the masked
-forward passes that pruning is compared with are written out in `tests/helpers.py`: they gather nothing and cache
+(several images anywhere in a prompt, different numbers in every row, padding anywhere), in float64. The full and the
+masked forward passes that pruning is compared with are written out in `tests/helpers.py`: they gather nothing and cache
 nothing.
 """
 
@@ -102,7 +102,7 @@ def test_pruned_prefill_equals_the_prefill_in_which_dropped_tokens_are_masked_ou
 
 @given(cases())
 def test_pruned_decoding_equals_decoding_in_which_dropped_tokens_are_masked_out(case: Case) -> None:
-    """Five steps with the cache against one uncached forward pass of the whole sequence; random words, not the likeliest."""
+    """Five steps with the cache against one uncached forward pass of everything; random words, not the likeliest."""
     out = case.prefill(case.pruner)
     words = case.new_tokens(5)
     expected = masked_states(case.model, case.batch, out.kept, case.pruner.layer, words)[-1]
@@ -114,7 +114,7 @@ def test_pruned_decoding_equals_decoding_in_which_dropped_tokens_are_masked_out(
 
 @given(cases(), st.data())
 def test_pruning_that_keeps_all_is_no_pruning_bit_for_bit(case: Case, data: st.DataObject) -> None:
-    """Prefill, states, caches, decoding steps and generated words; rows with as many visual tokens as each other, or ratio 0."""
+    """Prefill, states, caches, decoding steps and generated words, whichever way the budget says "all"."""
     counts = case.batch.visual.sum(dim=1).tolist()
     budgets = [{"ratio": 0}] + [{"keep": counts[0]}, {"average": counts[0]}] * (len(set(counts)) == 1)
     pruner = EntropyPrune(case.pruner.layer, scorer=case.pruner.scorer, **data.draw(st.sampled_from(budgets)))
@@ -191,8 +191,8 @@ def test_order_and_positions_are_kept_and_decoding_goes_on_behind_the_whole_prom
 
 @given(cases(min_heads=3, injected=False), st.data())
 def test_permuting_the_batch_permutes_the_output(case: Case, data: st.DataObject) -> None:
-    """What is kept is the same exactly; logits agree to rounding only, because a matrix product may sum in another order where
-    a row stands elsewhere in the batch."""
+    """What is kept is the same exactly; logits agree to rounding only, because a matrix product may sum in another
+    order where a row stands elsewhere in the batch."""
     order = data.draw(st.permutations(range(len(case.batch.ids))), label="order")
     out = case.prefill(case.pruner)
     permuted = case.with_batch(case.batch.rows(order)).prefill(case.pruner)
@@ -208,7 +208,7 @@ def test_permuting_the_batch_permutes_the_output(case: Case, data: st.DataObject
 
 @given(cases(min_heads=3, injected=False))
 def test_a_row_of_a_padded_batch_is_the_row_alone(case: Case) -> None:
-    """Padding and the other rows change neither what is kept nor, beyond rounding, any logit, in prefill and decoding."""
+    """Padding and the other rows change neither what is kept nor, beyond rounding, any logit, also in decoding."""
     out, words = case.prefill(case.pruner), case.new_tokens(4)
     steps = [case.model.step(word, out.cache) for word in words.split(1, dim=1)]
     for row in range(len(case.batch.ids)):
@@ -225,8 +225,8 @@ def test_a_row_of_a_padded_batch_is_the_row_alone(case: Case) -> None:
 
 @given(cases(), st.integers(0, 20), st.booleans())
 def test_budgets_leave_what_the_plan_says_in_every_image(case: Case, twentieths: int, by_average: bool) -> None:
-    """By ratio or average every row has its own plan; over "each" image a row's tokens are split evenly, the earlier image
-    taking what is left over, and over "all" they add up. Images have the same size here, so the split is arithmetic."""
+    """By ratio or average every row has its own plan; over "each" image a row's tokens are split evenly, the earlier
+    taking what is left over, and over "all" they add up. Images have the same size, so the split is arithmetic."""
     layers, layer = case.model.config.decoder.layers, case.pruner.layer
     counts = case.batch.visual.sum(dim=1).tolist()
     if by_average:  # anything between the least feasible for the longest row and the shortest row
@@ -251,7 +251,7 @@ def test_budgets_leave_what_the_plan_says_in_every_image(case: Case, twentieths:
 
 @given(cases())
 def test_scorers_see_the_queries_before_and_the_states_at_the_prune_layer(case: Case) -> None:
-    """Queries and keys are those of layer K - 1, hidden states those that enter layer K, bit for bit as without a pruner."""
+    """Queries and keys are those of layer K - 1, hidden states those that enter layer K, the same bits as unpruned."""
     plain, pruned = case.prefill(None, keep_trace=True), case.prefill(case.pruner)
     layer, view = case.pruner.layer, pruned.view
     assert view is not None and plain.view is None
@@ -364,10 +364,12 @@ def test_every_rival_prunes_a_padded_batch_as_it_prunes_its_rows(scorer: Scorer,
 
 
 def test_an_infeasible_average_may_lower_the_prune_layer() -> None:
-    """An average of 4 of 9 tokens over 3 layers is infeasible at layer 2 (18 of 12 are spent) and leaves 1 at layer 1."""
+    """An average of 4 of 9 tokens over 3 layers is infeasible at layer 2 (18 of 12 are spent), and 1 at layer 1."""
     config = tiny_config()
     model, batch = random_llava(config), make_batch([[2, -1, 1], [-1, 3]], config, 0)
-    out = model(batch.images, batch.ids, attended=batch.attended, pruner=EntropyPrune(2, average=4, lower_prune_layer=True))
+    out = model(
+        batch.images, batch.ids, attended=batch.attended, pruner=EntropyPrune(2, average=4, lower_prune_layer=True)
+    )
     assert out.cache.lengths() == [12, 4, 4]
     assert [len(kept) for kept in out.kept_visual()] == [1, 1]
 
@@ -381,7 +383,9 @@ def test_over_all_images_tokens_compete_and_over_each_they_do_not() -> None:
     config = tiny_config()
     model, batch = random_llava(config), make_batch([[1, -1, 1, -1, 1]], config, 0)
     kept = {
-        policy: model(batch.images, batch.ids, pruner=EntropyPrune(1, 6, scorer=later_first, over_images=policy)).kept_visual()[0]
+        policy: model(
+            batch.images, batch.ids, pruner=EntropyPrune(1, 6, scorer=later_first, over_images=policy)
+        ).kept_visual()[0]
         for policy in ("each", "all")
     }
     assert kept["each"].tolist() == [0, 1, 2, 9, 10, 11]

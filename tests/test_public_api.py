@@ -56,7 +56,7 @@ STORY = (
 )
 """Every room may use those before it."""
 
-SAME_ROOM = {"costs": "demo", "own_image": "demo", "__main__": "cli"}
+SAME_ROOM = {"costs": "demo", "contenders": "demo", "own_image": "demo", "__main__": "cli"}
 
 
 def test_public_names_are_those_of_the_design() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from ..demo import COMPARED, METHOD, PICTURED, Demo, draw, kept_by, run
+from ..contenders import COMPARED, METHOD, AtLayer
+from ..demo import PICTURED, Demo, draw, kept_by, run
 from ..llava import Llava
 from ..own_image import OwnImage, run_on
 from ..pictures import Panel, save_picture
@@ -73,9 +74,9 @@ def demo(
 def _picture(model: Llava, result: Demo, seed: int, path: Path, patch: int) -> Path:
     panels = []
     for scene, (question, *_) in zip(*draw(min(3, result.images), seed, result.kinds), strict=True):
-        kept = kept_by(model, scene.image, question.text, result.layer, SHOWN)
+        kept = kept_by(model, scene.image, question.text, result.at.layer, SHOWN)
         panels.append(Panel(scene.image, f"{question.text}\n{question.answer}", kept))
-    return save_picture(path, result.curves, result.collapse, panels, layer=result.layer, patch=patch)
+    return save_picture(path, result.curves, result.collapse, panels, layer=result.at.layer, patch=patch)
 
 
 def _print(result: Demo, picture: Path) -> None:
@@ -89,14 +90,12 @@ def _print(result: Demo, picture: Path) -> None:
 
     kept = [str(budget.keep) for budget in result.budgets]
     (whole, low, high) = result.unpruned.accuracy()[0]
-    rows = [[_label(c.name), *(f"{100 * mean:.1f}" for mean, _, _ in c.accuracy())] for c in result.contenders]
-    widest = max((high - low) / 2 for c in result.contenders for _, low, high in c.accuracy())
-    show(f"Accuracy in %, by visual tokens kept of {result.unpruned_cost.keep}", ["kept by", *kept], rows)
     say(
-        f"Unpruned: {whole:.1%} of {asked} questions right (95 % interval {max(low, 0):.1%} to {min(high, 1):.1%}); "
-        f"no interval in the table is wider than ± {100 * widest:.1f} points.\n"
-        f"* keeps the patches that show what the question is about, which no scorer knows.\n"
+        f"Unpruned, {whole:.1%} of {asked} questions are right (95 % interval {max(low, 0):.1%} to {min(high, 1):.1%})."
     )
+    for table in (result.at, result.earlier):
+        if table is not None:
+            _print_accuracy(result, table)
 
     base = result.unpruned_cost
     costs = [
@@ -111,7 +110,10 @@ def _print(result: Demo, picture: Path) -> None:
         for budget in (base, *result.budgets)
     ]
     header = ["kept", "per layer", "decoder MFLOP", "of unpruned", "whole prefill", "scoring"]
-    show("FLOPs of one prompt (mean over the questions; exact totals with --json)", header, costs)
+    title = (
+        f"FLOPs of one prompt, pruned at layer {result.at.layer} (mean over the questions; exact totals with --json)"
+    )
+    show(title, header, costs)
     say(
         "Whole prefill: vision tower, projector, decoder, language head.\n"
         "Scoring: token entropy, not in the other columns.\n"
@@ -119,15 +121,28 @@ def _print(result: Demo, picture: Path) -> None:
 
     times = [
         [c.name, *(f"{one / result.unpruned.seconds[0]:.2f}" for one in c.seconds)]
-        for c in result.contenders
+        for c in result.at.contenders
         if c.seconds is not None and result.unpruned.seconds is not None
     ]
-    show("Measured prefill time with scoring, as a share of the unpruned one (medians)", ["kept by", *kept], times)
+    title = f"Measured prefill time with scoring, {at}, as a share of the unpruned one (medians)"
+    show(title, ["kept by", *kept], times)
     if result.unpruned.seconds is not None:
         say(f"Unpruned: {1e3 * result.unpruned.seconds[0]:.1f} ms for 4 prompts at once, tower and head included.\n")
-    for sentence in result.verdicts():
-        say(sentence + ".")
     say(f"Picture: {picture}")
+
+
+def _print_accuracy(result: Demo, table: AtLayer) -> None:
+    """The table at one layer, and what it says."""
+    kept = [str(budget.keep) for budget in result.budgets]
+    rows = [[_label(c.name), *(f"{100 * mean:.1f}" for mean, _, _ in c.accuracy())] for c in table.contenders]
+    widest = max((high - low) / 2 for c in table.contenders for _, low, high in c.accuracy())
+    title = f"Accuracy in %, pruned at layer {table.layer}, by visual tokens kept of {result.unpruned_cost.keep}"
+    show(f"\n{title}" + ("" if table is result.at else " (for comparison)"), ["kept by", *kept], rows)
+    say("* keeps the patches that show what the question is about, which no scorer knows.")
+    say(f"No 95 % interval in the table is wider than ± {100 * widest:.1f} points.")
+    for place, number in enumerate(kept):
+        say(f"{number} kept: {table.verdict(place)}.")
+    say(f"{table.loss_of_all(result.unpruned)}.\n")
 
 
 def _print_own(answer: OwnImage, done: str, question: str, picture: Path) -> None:
@@ -159,7 +174,7 @@ def _record(result: Demo) -> dict[str, Any]:
         "kinds": result.kinds,
         "curve": {"mean": curves.mean(0), "sd": curves.std(0)},
         "collapse": result.collapse,
-        "layer": result.layer,
+        "layer": result.at.layer,
         "why": result.why,
         "unpruned": {
             "accuracy": result.unpruned.accuracy()[0],
@@ -167,6 +182,15 @@ def _record(result: Demo) -> dict[str, Any]:
             **vars(result.unpruned_cost),
         },
         "budgets": [vars(budget) for budget in result.budgets],
-        "contenders": {c.name: {"accuracy": c.accuracy(), "seconds": c.seconds} for c in result.contenders},
-        "verdicts": result.verdicts(),
+        "layers": [_layer_record(result, table) for table in (result.at, result.earlier) if table is not None],
+    }
+
+
+def _layer_record(result: Demo, table: AtLayer) -> dict[str, Any]:
+    return {
+        "layer": table.layer,
+        "contenders": {c.name: {"accuracy": c.accuracy(), "seconds": c.seconds} for c in table.contenders},
+        "none_kept": table.none_kept.accuracy()[0],
+        "verdicts": [f"{budget.keep} kept: {table.verdict(at)}" for at, budget in enumerate(result.budgets)],
+        "loss_of_all": table.loss_of_all(result.unpruned),
     }

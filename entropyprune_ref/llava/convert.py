@@ -24,12 +24,28 @@ RENAMED = (
 )
 """Their parameter names to ours, applied in order."""
 
+REQUIRED = {
+    "text_config.model_type": "llama",
+    "vision_config.model_type": "clip_vision_model",
+    "text_config.hidden_act": "silu",
+    "vision_config.hidden_act": "quick_gelu",
+    "projector_hidden_act": "gelu",
+    "multimodal_projector_bias": True,
+    "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default",
+    "text_config.attention_bias": False,
+    "text_config.mlp_bias": False,
+    "text_config.rope_parameters.rope_type": "default",
+    "vision_config.num_channels": 3,
+}
+"""What a configuration of theirs must say, because this architecture has no other."""
+
 
 def from_transformers(model: Any) -> "Llava":
     """See `Llava.from_transformers`."""
     from .model import Llava
 
-    config = translate(model.config)
+    config = translate(getattr(model, "config", model))
     with torch.device("meta"):
         ours = Llava(config)
     tensors = {}
@@ -51,24 +67,13 @@ def translate(config: Any) -> LlavaConfig:
     if getattr(config, "model_type", None) != "llava":
         got = getattr(config, "model_type", type(config).__name__)
         raise ValueError(f"model must be a LlavaForConditionalGeneration (model_type 'llava'), got {got!r}")
-    text, vision = config.text_config, config.vision_config
-    rope = getattr(text, "rope_parameters", None) or {"rope_theta": text.rope_theta, "rope_type": "default"}
-    for name, got, expected in (
-        ("text_config.model_type", text.model_type, "llama"),
-        ("vision_config.model_type", vision.model_type, "clip_vision_model"),
-        ("text_config.hidden_act", text.hidden_act, "silu"),
-        ("vision_config.hidden_act", vision.hidden_act, "quick_gelu"),
-        ("projector_hidden_act", config.projector_hidden_act, "gelu"),
-        ("multimodal_projector_bias", config.multimodal_projector_bias, True),
-        ("vision_feature_layer", config.vision_feature_layer, -2),
-        ("vision_feature_select_strategy", config.vision_feature_select_strategy, "default"),
-        ("text_config.attention_bias", text.attention_bias, False),
-        ("text_config.mlp_bias", text.mlp_bias, False),
-        ("text_config rope_type", rope.get("rope_type", "default"), "default"),
-        ("vision_config.num_channels", vision.num_channels, 3),
-    ):
+    for path, expected in REQUIRED.items():
+        got = config
+        for name in path.split("."):
+            got = got.get(name) if isinstance(got, dict) else getattr(got, name, None)
         if got != expected:
-            raise ValueError(f"model must have {name} = {expected!r}, got {got!r}")
+            raise ValueError(f"model must have {path} = {expected!r}, got {got!r}")
+    text, vision = config.text_config, config.vision_config
     return LlavaConfig(
         vision=VisionConfig(
             hidden=vision.hidden_size,
@@ -87,7 +92,7 @@ def translate(config: Any) -> LlavaConfig:
             head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
             mlp=text.intermediate_size,
             vocabulary_size=text.vocab_size,
-            rope_theta=rope["rope_theta"],
+            rope_theta=text.rope_parameters["rope_theta"],
             norm_eps=text.rms_norm_eps,
         ),
         image_token=config.image_token_id,

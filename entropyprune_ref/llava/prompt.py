@@ -50,7 +50,7 @@ def read_prompt(
     Raises:
         TypeError: `questions` is neither texts nor a tensor of integers.
         ValueError: Empty questions, an unknown word, ids out of range, a placeholder count that no number of images
-            has, or a mask of another shape.
+            has, a mask of another shape, or one that leaves nothing of a prompt.
     """
     if isinstance(questions, Tensor):
         ids = questions
@@ -67,10 +67,15 @@ def read_prompt(
         if attended is not None or positions is not None:
             raise ValueError("attended and positions must not be given for questions as text")
         ids, attended = _encode(questions, config)
-    attended = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended.bool()
     for name, value in (("attended", attended), ("positions", positions)):
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
         if value is not None and value.shape != ids.shape:
             raise ValueError(f"{name} must have the shape of questions, {tuple(ids.shape)}, got {tuple(value.shape)}")
+    attended = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended.bool()
+    if not attended.any(dim=1).all():
+        row = attended.any(dim=1).tolist().index(False)
+        raise ValueError(f"attended must be True for at least one token of every prompt, got none in prompt {row}")
     if positions is None:
         positions = (attended.long().cumsum(dim=1) - 1).clamp(min=0)
     return Prompt(ids, attended, _image_index(ids, attended, config), positions)

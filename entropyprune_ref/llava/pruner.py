@@ -95,7 +95,13 @@ class EntropyPrune:
                 f"scorer must return one score a position, shape {tuple(view.image_index.shape)}, "
                 f"got shape {tuple(scores.shape)}"
             )
-        return kept_mask(scores.to(view.image_index.device), view.image_index, keep, over_images=self.over_images)
+        kept = kept_mask(scores, view.image_index, keep, over_images=self.over_images)
+        empty = ~(kept & view.attended).any(dim=1)
+        if empty.any():
+            raise ValueError(
+                f"keep must be at least 1 for a prompt without text, got 0 in prompt {int(empty.nonzero()[0])}"
+            )
+        return kept
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def load(path: Path | None = None) -> "Llava":
     try:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            # cloned, because what lies unaligned in the file is rounded otherwise by some matrix kernels
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise ValueError(f"{path} must be a whole safetensors file, got one that does not read: {error}") from None
     if metadata.get("format") != FORMAT:
@@ -60,5 +61,10 @@ def load(path: Path | None = None) -> "Llava":
             f"{path} must hold the {len(expected_names)} tensors of its configuration, got a difference in "
             f"{', '.join(differing[:3])}"
         )
+    for name, wanted in model.state_dict().items():
+        if tensors[name].shape != wanted.shape:
+            raise ValueError(
+                f"{path} must hold {name} in shape {tuple(wanted.shape)}, got shape {tuple(tensors[name].shape)}"
+            )
     model.load_state_dict(tensors, assign=True)
     return model.eval().requires_grad_(False)
