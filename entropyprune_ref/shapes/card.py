@@ -24,7 +24,7 @@ def percent(interval: tuple[float, float, float] | list[float]) -> str:
         >>> percent((0.5, 0.45, 0.55))
         '50.0 (45.0–55.0)'
     """
-    share, low, high = (100 * value for value in interval)
+    share, low, high = (100 * min(max(value, 0.0), 1.0) for value in interval)
     return f"{share:.1f} ({low:.1f}–{high:.1f})"
 
 
@@ -118,8 +118,7 @@ drawn from a seed. Nothing else; it knows {len(plan["kinds"])} kinds of question
 **Recipe.** `entropyprune-ref train --seed {recipe["seed"]}`: {recipe["vision_steps"]} steps of
 {recipe["vision_batch"]} crowded images for the vision tower alone, then {recipe["decoder_steps"]} steps of
 {recipe["batch"]} images with {len(recipe["asked"])} questions each ({questions_a_step} questions a step) for projector
-and decoder, the tower frozen. {training["hours"]:.2f} hours on {training["threads"]} CPU threads, shared with other
-work.
+and decoder, the tower frozen. {training["hours"]:.2f} hours; CPU threads: {training["threads"]}.
 
 **Accuracy, unpruned**, on {plan["images"]} held-out images, one question of each type per image
 (`entropyprune-ref evaluate`):
