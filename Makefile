@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet -c constraints.txt
 ARGS ?=
+
+# threads that wait sleep: on a machine that is busy with something else, spinning is slower by a factor of ten
+export OMP_WAIT_POLICY ?= PASSIVE
 PYTEST_ARGS ?= -q -n auto
 TESTS ?=
 

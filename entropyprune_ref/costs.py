@@ -99,6 +99,8 @@ def prefill_seconds(
     """
     batch = pixels(torch.from_numpy(np.stack(images)))
     taken: dict[tuple[str, int], list[float]] = {key: [] for key in pruners}
+    if report is not None:
+        report("timings", 0, rounds + 1)
     for turn in range(rounds + 1):
         for key, pruner in pruners.items():
             started = time.perf_counter()

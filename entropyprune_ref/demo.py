@@ -91,6 +91,7 @@ def run(
     names = {**METHOD, **{name: name for name in COMPARED}, GROUND_TRUTH: GROUND_TRUTH}
     plan = _Plan(kinds=kinds, layers=layers, keeps=tuple(keeps), names=tuple(names.values()))
     first, chunk, parts = _first(seed), 16, []
+    report("questions", 0, images)
     for start in range(0, images, chunk):
         indices = range(first + start, first + min(start + chunk, images))
         parts.append(Batch(model, plan, indices).run()[0])
@@ -147,6 +148,8 @@ def entropy_curves(
     """
     question = Vocabulary.of(model.config).words[-1]
     curves = []
+    if report is not None:
+        report(stage, 0, len(images))
     for start in range(0, len(images), 16):
         part = torch.from_numpy(images[start : start + 16])
         output = model(pixels(part), [question] * len(part), keep_trace=True)

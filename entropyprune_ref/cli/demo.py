@@ -110,10 +110,8 @@ def _print(result: Demo, picture: Path) -> None:
         for budget in (base, *result.budgets)
     ]
     header = ["kept", "per layer", "decoder MFLOP", "of unpruned", "whole prefill", "scoring"]
-    title = (
-        f"FLOPs of one prompt, pruned at layer {result.at.layer} (mean over the questions; exact totals with --json)"
-    )
-    show(title, header, costs)
+    at = f"pruned at layer {result.at.layer}"
+    show(f"FLOPs of one prompt, {at} (mean over the questions; exact totals with --json)", header, costs)
     say(
         "Whole prefill: vision tower, projector, decoder, language head.\n"
         "Scoring: token entropy, not in the other columns.\n"
@@ -124,7 +122,7 @@ def _print(result: Demo, picture: Path) -> None:
         for c in result.at.contenders
         if c.seconds is not None and result.unpruned.seconds is not None
     ]
-    title = f"Measured prefill time with scoring, {at}, as a share of the unpruned one (medians)"
+    title = f"Measured prefill time with scoring, pruned at layer {result.at.layer}; unpruned is 1 (medians)"
     show(title, ["kept by", *kept], times)
     if result.unpruned.seconds is not None:
         say(f"Unpruned: {1e3 * result.unpruned.seconds[0]:.1f} ms for 4 prompts at once, tower and head included.\n")
