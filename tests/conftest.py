@@ -1,7 +1,9 @@
 """Shared settings: hypothesis profiles, deterministic torch, and shapes checked at run time."""
 
 import os
+from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -16,3 +18,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.en
 def _seeded() -> None:
     """Whatever a test draws without a generator of its own is the same on every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def own_checks() -> Iterator[None]:
+    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
+    disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", disabled)

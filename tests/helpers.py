@@ -61,9 +61,8 @@ class Batch:
         return Batch(self.images_of(row), ids, torch.ones_like(ids, dtype=torch.bool), index)
 
 
-def random_llava(config: LlavaConfig, seed: int = 0, dtype: torch.dtype = torch.float64) -> Llava:
-    """A model whose every weight is random, norms and biases too, so that attention is far from uniform."""
-    model = Llava(config).to(dtype)
+def draw_weights(model: torch.nn.Module, seed: int) -> None:
+    """Draws every weight, norms and biases too, so that attention is far from uniform."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -73,6 +72,12 @@ def random_llava(config: LlavaConfig, seed: int = 0, dtype: torch.dtype = torch.
             if weight.ndim == 1:
                 drawn = 0.2 * drawn + float("norm" in name and name.endswith("weight"))
             weight.copy_(drawn)
+
+
+def random_llava(config: LlavaConfig, seed: int = 0, dtype: torch.dtype = torch.float64) -> Llava:
+    """A model whose every weight is random."""
+    model = Llava(config).to(dtype)
+    draw_weights(model, seed)
     return model.eval().requires_grad_(False)
 
 

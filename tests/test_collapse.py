@@ -1,9 +1,7 @@
 r"""Section 4: the entropy curve over layers and the Entropy Collapse Layer."""
 
 import math
-from collections.abc import Iterator
 
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.linalg
@@ -273,15 +271,6 @@ def test_other_definitions_part_where_they_should() -> None:
 
 
 # Bad input
-
-
-@pytest.fixture
-def own_checks() -> Iterator[None]:
-    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 @pytest.mark.usefixtures("own_checks")

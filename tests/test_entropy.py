@@ -7,7 +7,6 @@ through an eigensolver and are compared to `entropy_rounding`, derived there.
 import math
 from collections.abc import Callable, Iterator
 
-import jaxtyping
 import mpmath
 import numpy as np
 import pytest
@@ -639,15 +638,6 @@ def test_matrix_entropy_has_finite_gradients(features: Tensor, alpha: float) -> 
 
 
 # --- bad input
-
-
-@pytest.fixture
-def own_checks() -> Iterator[None]:
-    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 BAD_FEATURES = [

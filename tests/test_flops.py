@@ -3,11 +3,9 @@
 Everything here is integer arithmetic, so every comparison is exact: there are no tolerances.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -511,15 +509,6 @@ def test_decoder_size_presets_have_the_published_parameter_counts() -> None:
 
 
 # Errors.
-
-
-@pytest.fixture
-def own_checks() -> Iterator[None]:
-    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 def test_decoder_size_rejects_heads_that_are_not_a_multiple_of_kv_heads() -> None:

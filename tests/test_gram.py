@@ -4,10 +4,9 @@ Where a tolerance is not an equality of bits it is `trace_rounding`, derived the
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.linalg
@@ -351,15 +350,6 @@ def test_spectrum_has_finite_gradients(function: Function, features: torch.Tenso
 
 
 # --- bad input
-
-
-@pytest.fixture
-def own_checks() -> Iterator[None]:
-    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 FUNCTIONS = [centred, density_matrix, covariance_spectrum, gram_spectrum, spectrum, singular_spectrum]

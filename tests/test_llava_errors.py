@@ -2,11 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,13 +21,7 @@ BATCH = make_batch([[2, -1, 1]], CONFIG, 0)
 TEXT_ONLY = torch.tensor([[1, 4, 5]])
 
 
-@pytest.fixture(autouse=True)
-def _as_for_a_user() -> Iterator[None]:
-    """Without the shape checks of the tests, which would refuse first, and in other words."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
+pytestmark = pytest.mark.usefixtures("own_checks")
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """Section 5: from a budget to positions. Everything here is exact: no tolerance anywhere."""
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -382,15 +380,6 @@ def test_gather_index_is_as_long_as_the_longest_row(seed: int, batch: int, lengt
 
 
 # Bad input
-
-
-@pytest.fixture
-def own_checks() -> Iterator[None]:
-    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 DEPTH = {"visual_tokens": 576, "layers": 32, "prune_layer": 2}

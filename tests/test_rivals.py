@@ -6,9 +6,7 @@ Unless said otherwise, padding holds NaN in every test here: a scorer that reads
 import dataclasses
 import inspect
 import math
-from collections.abc import Iterator
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -407,15 +405,6 @@ def test_similarity_rivals_take_zero_and_equal_states() -> None:
 
 
 # Errors.
-
-
-@pytest.fixture
-def own_checks() -> Iterator[None]:
-    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 @pytest.mark.parametrize(

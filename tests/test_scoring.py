@@ -6,9 +6,7 @@ matrix in trace norm; the derivations are in its docstring. Two rounded results 
 
 import itertools
 import math
-from collections.abc import Iterator
 
-import jaxtyping
 import mpmath
 import numpy as np
 import pytest
@@ -501,15 +499,6 @@ def test_entropy_scorer_gives_shapes_on_the_meta_device() -> None:
 # Bad input
 
 QUERIES = torch.ones(2, 3, 4)
-
-
-@pytest.fixture
-def own_checks() -> Iterator[None]:
-    """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""
-    disabled = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 @pytest.mark.usefixtures("own_checks")

@@ -185,22 +185,30 @@ def test_evaluation_agrees_with_generate(name: str, monkeypatch: pytest.MonkeyPa
     assert checked == 2 * 2 * 3 * len(ALL_KINDS)
 
 
-def test_evaluation_verdicts_are_not_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A random model says one word to everything: the verdicts of `count` must then hit where that word is right."""
-    model = small_llava()
+def test_evaluation_wants_the_answer_and_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that says "yes" for ever is never right; one that also ends right after it is right where "yes" is."""
     monkeypatch.setattr(evaluation, "pixels", lambda images: pixels(images).double())
-    plan = Plan(images=12, layers=(1,), keeps=(144,), averages=(), batch=12)
-    batch = Batch(model, plan, range(12))
-    with torch.no_grad():
-        # the model that always answers "yes", then ends
-        yes, end = WORDS.index("yes"), Vocabulary(WORDS).eos
-        model.lm_head.weight.zero_()
-        bias = torch.zeros(len(WORDS), dtype=torch.float64)
-    bias[yes] = 1.0
-    model.lm_head.bias = torch.nn.Parameter(bias)
-    right, _ = batch._cell(Cell("random", 1, 144), batch._scores("random", 1))
-    assert not right.any()  # it never says the end
-    assert end != yes
+    batch = Batch(small_llava(), Plan(kinds=("exist", "color"), images=12, batch=12), range(12))
+    yes, end = WORDS.index("yes"), Vocabulary(WORDS).eos
+    cell, scores = Cell("unpruned", 3, 144), torch.zeros(12, 144)
+
+    class Says(torch.nn.Module):
+        def __init__(self, ends: bool) -> None:
+            super().__init__()
+            self.ends = ends
+
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            said = torch.full(hidden.shape[:2], yes)
+            if self.ends:
+                said[batch.packed.ids == yes] = end
+            return torch.nn.functional.one_hot(said, len(WORDS)).double()
+
+    batch.model.lm_head = Says(ends=False)  # type: ignore[assignment]
+    assert not batch._cell(cell, scores)[0].any()
+    batch.model.lm_head = Says(ends=True)  # type: ignore[assignment]
+    wanted = [[question.answer == "yes" for question in row] for row in batch.questions]
+    assert batch._cell(cell, scores)[0].tolist() == wanted
+    assert 0 < sum(row[0] for row in wanted) < 12
 
 
 def test_evaluate_goes_on_where_it_stopped(tmp_path: Path) -> None:

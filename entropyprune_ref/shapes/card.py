@@ -81,12 +81,13 @@ def collapse_table(summaries: list[Summary]) -> str:
             if collapse["layer"] is None:
                 said = ["none found", "–", "–", "–", "–"]
             else:
+                interval = collapse["interval"] or ["–"]
                 said = [
                     str(collapse["layer"]),
                     f"{collapse['drop']:.3f}",
                     f"{collapse['sharpness']:.2f}",
                     f"{100 * collapse['consistency']:.1f} %",
-                    "–".join(map(str, collapse["interval"])),
+                    "–".join(map(str, interval)),
                 ]
             curve = " ".join(f"{value:.2f}" for value in summary["curves"][name]["mean"])
             rows.append([str(summary["seed"]), name, *said, curve])

@@ -43,7 +43,7 @@ def save_accuracy(path: Path, summaries: list[Summary]) -> Path:
             axes.plot(range(len(keeps)), mean, line, color=color, marker="o", markersize=3, linewidth=1.4, label=name)
         axes.set_title(f"pruned at layer {layer}", fontsize=10)
         axes.set_xticks(range(len(keeps)), [str(keep) for keep in keeps])
-        axes.set_xlabel("visual tokens kept of 144")
+        axes.set_xlabel(f"visual tokens kept of {summaries[0]['visual_tokens']}")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("accuracy (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)

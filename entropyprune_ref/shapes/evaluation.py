@@ -129,7 +129,9 @@ def evaluate(model: Llava, plan: Plan, folder: Path, report: Callable[[int, int]
     path = folder / "plan.json"
     if path.exists() and json.loads(path.read_text()) != guard:
         raise ValueError(f"folder must be empty or hold results of the same plan and model, got another's in {folder}")
-    path.write_text(json.dumps(guard))
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(guard))
+    os.replace(partial, path)
     parts = []
     for first in range(0, plan.images, plan.batch):
         part = folder / f"images-{first:05d}.npz"

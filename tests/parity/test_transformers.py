@@ -31,7 +31,7 @@ from transformers.models.clip import modeling_clip
 from transformers.models.llama import modeling_llama
 
 from entropyprune_ref import EntropyPrune, Llava
-from tests.helpers import IMAGE_TOKEN, Batch, make_batch
+from tests.helpers import IMAGE_TOKEN, Batch, draw_weights, make_batch
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 SHAPES = {
@@ -121,18 +121,10 @@ def their_config(shape: dict[str, int], layers: int = 4) -> LlavaConfig:
 def their_model(
     shape: dict[str, int], dtype: torch.dtype = torch.float64, attention: str = "eager", seed: int = 0
 ) -> LlavaForConditionalGeneration:
-    """A random model of theirs, norms and biases too, so that nothing is hidden behind ones and zeros."""
+    """A random model of theirs."""
     model = LlavaForConditionalGeneration(their_config(shape)).eval().to(dtype)
     model.set_attn_implementation(attention)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-            if weight.ndim > 1 and "embed" not in name:
-                drawn *= 1.5 / weight[0].numel() ** 0.5
-            if weight.ndim == 1:
-                drawn = 0.2 * drawn + float("norm" in name and name.endswith("weight"))
-            weight.copy_(drawn)
+    draw_weights(model, seed)
     model.generation_config.eos_token_id = None
     return model
 
