@@ -1,0 +1,153 @@
+"""A page made from the code: every numbered equation with its functions, its place in these pages, and its tests."""
+
+import ast
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+NUMBER = re.compile(r"\b(\d\.\d)\b")
+CITED = re.compile(r"\((?:[^()]*?)Eqs?\. ([^()]*)\)")
+TEST = re.compile(r"`(test_\w+)`")
+TAG = re.compile(r"\\tag\{(\d\.\d)\}")
+TITLES = {
+    "1.1": "centring",
+    "1.2": "covariance",
+    "1.3": "density matrix",
+    "1.4": "matrix entropy",
+    "1.5": "Rényi entropy",
+    "1.6": "effective rank",
+    "2.1": "covariance side",
+    "2.2": "Gram side",
+    "2.3": "spectral equivalence",
+    "3.1": "token entropy, paper",
+    "3.2": "token entropy, row-normalised",
+    "3.3": "token entropy, released",
+    "3.4": "identity of the released score",
+    "4.1": "layer entropy",
+    "4.2": "drop",
+    "4.3": "Entropy Collapse Layer",
+    "4.4": "sharpness",
+    "4.5": "consistency",
+    "5.1": "tokens to keep",
+    "5.2": "selection",
+    "5.3": "ratio",
+    "5.4": "split over images",
+    "6.1": "FLOPs of a layer",
+    "6.2": "FLOPs of a prompt",
+    "6.3": "FLOPs of a pruned prompt",
+    "6.4": "FLOPs of scoring",
+}
+"""Every equation of the method, by number."""
+
+
+@dataclass
+class Equation:
+    """Where one equation lives."""
+
+    number: str
+    functions: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
+    tests: list[str] = field(default_factory=list)
+
+
+def numbers_in(text: str) -> list[str]:
+    """Returns the equation numbers that a docstring's first sentence cites, ranges filled in.
+
+    Examples:
+        >>> numbers_in("Does it (Eqs. 1.2, 1.3, 2.1 and 2.2).")
+        ['1.2', '1.3', '2.1', '2.2']
+        >>> numbers_in("Finds it (Eq. 4.2-4.5).")
+        ['4.2', '4.3', '4.4', '4.5']
+    """
+    found: list[str] = []
+    for cited in CITED.findall(text):
+        for first, last in re.findall(r"(\d\.\d)(?:(?:-| to )(\d\.\d))?", cited):
+            end = last or first
+            chapter, start, stop = first[0], int(first[2]), int(end[2])
+            found += [f"{chapter}.{number}" for number in range(start, stop + 1)]
+    return found
+
+
+def first_sentence(docstring: str) -> str:
+    """Returns the summary of a docstring: all before the first blank line."""
+    return " ".join(docstring.strip().split("\n\n")[0].split())
+
+
+def equations() -> dict[str, Equation]:
+    """Reads package and pages."""
+    found = {number: Equation(number) for number in TITLES}
+    for path in sorted((ROOT / "entropyprune_ref").rglob("*.py")):
+        relative = path.relative_to(ROOT)
+        if relative.parts[1] in ("oracle", "shapes", "llava", "cli"):
+            continue
+        module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            docstring = ast.get_docstring(node) or ""
+            cited = numbers_in(first_sentence(docstring)) + TAG.findall(docstring)
+            for number in dict.fromkeys(cited):
+                equation = found.setdefault(number, Equation(number))
+                equation.functions.append(f"{module}.{node.name}")
+                equation.tests += [name for name in TEST.findall(docstring) if name not in equation.tests]
+    for path in sorted((ROOT / "docs" / "method").glob("*.md")):
+        for number in TAG.findall(path.read_text()):
+            found.setdefault(number, Equation(number)).pages.append(f"method/{path.name}")
+    return found
+
+
+def tests() -> dict[str, str]:
+    """File of every test by its name."""
+    return {
+        name: path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+
+
+def table() -> str:
+    """Returns the page."""
+    import sources
+
+    known, where = equations(), tests()
+
+    def at(address: str, name: str) -> str:
+        path, _, first, _ = sources.locate(name)
+        return f"[`{address}`](../{sources.page_of(path)}#L{first})"
+
+    rows = []
+    laws: set[str] = set()
+    for number, equation in sorted(known.items()):
+        places = [f"[{number}](../{page}#eq-{number.replace('.', '-')})" for page in equation.pages]
+        functions = [at(name.removeprefix("entropyprune_ref."), name) for name in equation.functions]
+        held = []
+        for name in equation.tests:
+            if name in where:
+                path = where[name]
+                held.append(f"[`{name}`](../{sources.page_of(path)}#L{sources.definitions(path)[name][0]})")
+        laws.update(equation.tests)
+        title = TITLES.get(number, "")
+        rows.append(
+            f"## {number} {title}\n\n"
+            f"- on the page of the method: {', '.join(places) or 'none'}\n"
+            f"- computed by {', '.join(functions) or 'nothing'}\n"
+            f"- held by {len(held)} tests" + (": " + ", ".join(held) if held else "")
+        )
+    head = (
+        "# Traceability\n\n"
+        "Made from the code when this site was built: every numbered equation, the function that computes it, where "
+        "these pages explain it, and the tests that its docstring names.\n\n"
+        f"{len(known)} equations, {len({f for e in known.values() for f in e.functions})} functions, "
+        f"{len(laws)} laws with a test each, {len(where)} test functions in all.\n"
+    )
+    return head + "\n" + "\n\n".join(rows) + "\n"
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the page."""
+    files.append(File.generated(config, "reference/traceability.md", content=table()))
+    return files

@@ -1,0 +1,109 @@
+"""Tutorials are run when the site is built: each script becomes a page with its output and plots.
+
+An error in one fails the build. `DOCS_TUTORIALS=0` shows them without running them, for a quick look at other pages;
+while the site is served, a tutorial runs again only when it or the package has changed.
+"""
+
+import base64
+import hashlib
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "tutorials"
+ALT = re.compile(r"^# alt: (.+)\n", re.MULTILINE)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds a page for each tutorial, and its pictures."""
+    for script in sorted((ROOT / "tutorials").glob("*.py")):
+        for target, content in page_of(script).items():
+            files.append(File.generated(config, target, content=content))
+    return files
+
+
+@cache
+def package_digest() -> str:
+    """A hash of all that a tutorial imports from here."""
+    text = b"".join(path.read_bytes() for path in sorted((ROOT / "entropyprune_ref").rglob("*.py")))
+    return hashlib.sha256(text).hexdigest()
+
+
+def page_of(script: Path) -> dict[str, str | bytes]:
+    """Returns the files of the site that a tutorial becomes: its page and its pictures."""
+    notebook = jupytext.read(script)
+    run = os.environ.get("DOCS_TUTORIALS") != "0"
+    if run:
+        key = hashlib.sha256((script.read_text() + package_digest()).encode()).hexdigest()[:24]
+        kept = CACHE / f"{script.stem}-{key}.ipynb"
+        if kept.is_file():
+            notebook = nbformat.read(kept, as_version=4)
+        else:
+            execute(notebook, script)
+            CACHE.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, kept)
+    return rendered(notebook, script)
+
+
+def execute(notebook: Any, script: Path) -> None:
+    """Runs every cell in a fresh process.
+
+    Raises:
+        PluginError: A cell failed.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(script.parent)}},
+        extra_arguments=["--log-level=ERROR"],
+    )
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise PluginError(f"{script.name} must run without an error, got:\n{error}") from None
+
+
+def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
+    """Returns the page of a notebook in Markdown, and its pictures."""
+    files: dict[str, str | bytes] = {}
+    parts = [
+        f'<p class="where">A script: <a href="../source/tutorials/{script.stem}.md">'
+        f"<code>tutorials/{script.name}</code></a>. Run it as it is, or open it as a notebook.</p>"
+    ]
+    pictures = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        alt = ALT.search(cell.source)
+        parts.append(f"```python\n{ALT.sub('', cell.source)}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                if alt is None:
+                    raise PluginError(f"{script.name}: a cell that draws must begin with '# alt: what is seen'")
+                pictures += 1
+                target = f"tutorials/{script.stem}-{pictures}.png"
+                files[target] = base64.b64decode(data["image/png"])
+                parts.append(f"![{alt[1]}]({script.stem}-{pictures}.png){{ .plot }}")
+            elif output.output_type == "stream":
+                parts.append(f"```{{ .text .output }}\n{output.text.rstrip()}\n```")
+            elif "text/plain" in data:
+                parts.append(f"```{{ .text .output }}\n{data['text/plain'].rstrip()}\n```")
+    first, *rest = [parts[1], parts[0], *parts[2:]]
+    files[f"tutorials/{script.stem}.md"] = "\n\n".join([first, *rest]) + "\n"
+    return files
