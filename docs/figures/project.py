@@ -46,7 +46,8 @@ def mutants() -> str:
     lines = [f"{len(MUTANTS)} known-wrong implementations, each caught in every test run:", ""]
     for name, found in counted.items():
         bugs = "; ".join(
-            mutant.name + (f" ({mutant.convention.name})" if mutant.convention.name != "paper" else "") for mutant in found
+            mutant.name + (f" ({mutant.convention.name})" if mutant.convention.name != "paper" else "")
+            for mutant in found
         )
         lines.append(f"- `{name}`, {len(found)}: {bugs}.")
     return "\n".join(lines)

@@ -5,23 +5,25 @@ import numpy as np
 from _model import queries, scenes
 from matplotlib.figure import Figure
 
+from entropyprune_ref.pruning import select_tokens
 from entropyprune_ref.scoring import CONVENTIONS, token_entropy
-from entropyprune_ref.shapes.world import draw_scene  # noqa: F401  the images below are of this world
 
-LAYER = 0
+LAYER, IMAGES, KEEP = 0, 32, 48
+SHOWN = (1, 3)
 
 
 def maps() -> Figure:
-    """One image of the little world, and the score of each of its patches in the three conventions."""
-    scene, scored = scenes(8)[1], queries(LAYER, 8)[1]
-    side = round(len(scored) ** 0.5)
-    figure, axes = plt.subplots(1, 4, figsize=(7, 2.2))
-    axes[0].imshow(scene.image)
-    axes[0].set_title("image", fontsize=9)
-    for place, (name, convention) in zip(axes[1:], CONVENTIONS.items(), strict=True):
-        place.imshow(token_entropy(scored, convention).reshape(side, side), cmap="viridis")
-        place.set_title(name.upper(), fontsize=9)
-    for place in axes:
+    """Images of the little world, and the scores of their patches in the three conventions."""
+    figure, axes = plt.subplots(len(SHOWN), 4, figsize=(7, 3.8))
+    for row, image in zip(axes, SHOWN, strict=True):
+        scored = queries(LAYER, IMAGES)[image]
+        side = round(len(scored) ** 0.5)
+        row[0].imshow(scenes(IMAGES)[image].image)
+        for place, convention in zip(row[1:], CONVENTIONS.values(), strict=True):
+            place.imshow(token_entropy(scored, convention).reshape(side, side), cmap="viridis")
+    for place, name in zip(axes[0], ("image", *(name.upper() for name in CONVENTIONS)), strict=True):
+        place.set_title(name, fontsize=9)
+    for place in axes.flat:
         place.set(xticks=[], yticks=[])
         for edge in place.spines.values():
             edge.set_visible(False)
@@ -30,23 +32,21 @@ def maps() -> Figure:
 
 def agreement() -> str:
     """How far two conventions keep the same tokens, on the bundled model's queries."""
-    images, keep = 64, 48
-    stack = queries(LAYER, images)
+    stack = queries(LAYER, IMAGES)
     kept = {
-        name: np.argsort(-token_entropy(stack, c).numpy(), axis=1, kind="stable")[:, :keep]
-        for name, c in CONVENTIONS.items()
+        name.upper(): [set(select_tokens(scores, KEEP).tolist()) for scores in token_entropy(stack, convention)]
+        for name, convention in CONVENTIONS.items()
     }
-    names = list(kept)
-    lines = ["| kept by both, of 48 | " + " | ".join(name.upper() for name in names) + " |", "| --- |" + " --- |" * 3]
-    for one in names:
-        cells = [
-            np.mean([len(set(a) & set(b)) for a, b in zip(kept[one], kept[other], strict=True)]) for other in names
+    lines = ["| | " + " | ".join(f"`{name}`" for name in kept) + " |", "| --- |" + " --: |" * len(kept)]
+    for one, sets in kept.items():
+        shares = [
+            np.mean([len(left & right) for left, right in zip(sets, others, strict=True)]) for others in kept.values()
         ]
-        lines.append(f"| {one.upper()} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |")
+        lines.append(f"| `{one}` | " + " | ".join(f"{share:.1f}" for share in shares) + " |")
     tokens = stack.shape[1]
     lines += [
         "",
-        f"Mean over {images} images of the bundled model, queries of layer {LAYER}; two independent choices of "
-        f"{keep} of {tokens} tokens share {keep * keep / tokens:.0f}.",
+        f"Of {KEEP} tokens kept, how many two conventions share: means over {IMAGES} images, queries of layer {LAYER}. "
+        f"Two independent choices of {KEEP} out of {tokens} share {KEEP * KEEP / tokens:.0f}.",
     ]
     return "\n".join(lines)
