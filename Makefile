@@ -9,9 +9,10 @@ ARGS ?=
 # threads that wait sleep: on a machine that is busy with something else, spinning is slower by a factor of ten
 export OMP_WAIT_POLICY ?= PASSIVE
 PYTEST_ARGS ?= -q -n auto
+MKDOCS := OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 TESTS ?=
 
-.PHONY: demo test lint bench train clean
+.PHONY: demo test lint bench train docs docs-serve docs-check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -32,9 +33,20 @@ bench: $(VENV)/.runtime
 train: $(VENV)/.runtime
 	$(BIN)/entropyprune-ref train --out runs/train $(ARGS)
 
+# the site, in site/: every dead link, bad formula, failing tutorial or unknown name is an error
+docs: $(VENV)/.docs
+	$(MKDOCS) build --strict $(ARGS)
+
+docs-serve: $(VENV)/.docs
+	$(MKDOCS) serve $(ARGS)
+
+# every page in a browser: offline, rendered, accessible
+docs-check: $(VENV)/.dev docs
+	MPLBACKEND=Agg $(BIN)/python -m pytest -q -n 0 tests/docs/check_*.py
+
 clean:
-	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find entropyprune_ref tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist out site .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find entropyprune_ref tests benchmarks docs tutorials -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: a target that is there and newer than the pins is not installed again. The build runs without isolation, in
 # the environment with the pinned setuptools, so that it downloads nothing of its own.
@@ -46,6 +58,11 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	@$(INSTALL) setuptools torch
 	@echo "[3/3] entropyprune-ref and what else it needs"
 	@$(INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	@echo "[+] tools for the documentation"
+	@$(INSTALL) --no-build-isolation -e ".[docs]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

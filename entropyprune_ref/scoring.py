@@ -61,7 +61,7 @@ class Convention:
 
 
 PAPER = Convention("paper", row_normalized=False, trace_normalized=True, clamp=None, log_heads=False)
-"""Trace-normalised covariance and its von Neumann entropy (Eq. 3.1), as the paper's abstract has it."""
+"""Trace-normalised covariance and its von Neumann entropy (Eq. 3.1), as the digest of the paper has it."""
 
 ROW_NORMALIZED = Convention("row_normalized", row_normalized=True, trace_normalized=True, clamp=None, log_heads=False)
 """As `PAPER`, of rows divided by their L2 norm (Eq. 3.2): the Diff-eRank reading of the method (inferred)."""

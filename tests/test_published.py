@@ -86,8 +86,8 @@ def test_readme_is_right_that_every_convention_beats_random_at_layer_1(
 
 def test_readme_is_right_about_the_order_of_scorers_at_layer_1() -> None:
     for keep in KEEPS:
-        at = {name: mean_share(SEEDS, name, 1, keep) for name in dict.fromkeys(c["scorer"] for c in RESULTS["cells"][1:])
-              if name != "none kept"}  # fmt: skip
+        names = {cell["scorer"] for cell in RESULTS["cells"]} - {"unpruned", "none kept"}
+        at = {name: mean_share(SEEDS, name, 1, keep) for name in names}
         assert at["lowest-entropy"] < at["random"]
         assert at["token-entropy-row_normalized"] < at["token-entropy-paper"] < at["token-entropy-released"]
         assert abs(at["token-entropy-released"] - at["query-norm-low"]) < 0.01

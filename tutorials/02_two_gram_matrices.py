@@ -36,9 +36,8 @@ queries = torch.randn(8, 32, generator=generator, dtype=torch.float64)
 large, small = covariance_spectrum(queries), gram_spectrum(queries)
 print(large[:8].numpy().round(4))
 print(small.numpy().round(4))
-print(
-    f"largest difference {float((large[:8] - small).abs().max()):.1e}; the other 24: at most {float(large[8:].max()):.1e}"
-)
+print(f"largest difference {float((large[:8] - small).abs().max()):.1e}")
+print(f"the other 24: at most {float(large[8:].max()):.1e}")
 
 # %% [markdown]
 # ## Why

@@ -59,7 +59,7 @@ for name, values in curves.items():
     print(f"{name}: {collapse_layer(values)}")
 
 # %%
-# alt: Entropy against state for 64 images and their mean. Trained: a fall at the second state. Random weights: higher and flatter.
+# alt: Entropy against state for 64 images and their mean. Trained: a fall at state 2. Random weights: flatter.
 figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
 for place, (name, values) in zip(axes, curves.items(), strict=True):
     place.plot(values.T, color="tab:blue", alpha=0.15, linewidth=0.6)

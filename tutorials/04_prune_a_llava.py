@@ -45,7 +45,7 @@ print(question.text, "->", whole.texts[0], "unpruned,", pruned.texts[0], "pruned
 
 
 # %%
-# alt: One image four times: whole, and with only the tokens kept by the paper's score, the released score and attention.
+# alt: One image whole, and with only the tokens kept by the paper's score, the released score and attention.
 def faded(image, kept):
     """The image with all but the kept patches faded."""
     mask = np.zeros(144, dtype=bool)
@@ -100,7 +100,7 @@ for kind in asked:
         print(f"  {name:<22}" + "".join(f"{found[kind, name, keep]:>7.0%}" for keep in KEEPS))
 
 # %%
-# alt: Accuracy against tokens kept for five scorers, on colour questions at the left and counting questions at the right.
+# alt: Accuracy against tokens kept for five scorers, colour questions at the left, counting at the right.
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
 for place, kind in zip(axes, asked, strict=True):
     for number, name in enumerate(compared):

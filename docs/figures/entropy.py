@@ -28,6 +28,7 @@ def clouds() -> Figure:
             fontsize=9,
         )
         place.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4), xticks=[], yticks=[], aspect="equal")
+        place.axis("off")
     return figure
 
 
@@ -35,7 +36,7 @@ def two_levels() -> Figure:
     """Entropy, and Rényi entropies as ranks, of a spectrum with one larger eigenvalue among eight."""
     shares = torch.linspace(1 / 8, 1, 200, dtype=torch.float64)
     levels = torch.cat((shares[:, None], ((1 - shares) / 7)[:, None].expand(-1, 7)), dim=1)
-    figure, (left, right) = plt.subplots(1, 2)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
     left.plot(shares, spectrum_entropy(levels), color="C1")
     left.axhline(math.log(8), linestyle=":", color=plt.rcParams["text.color"], linewidth=1)
     left.text(0.8, math.log(8) - 0.03, "log 8", va="top")
@@ -50,7 +51,7 @@ def two_levels() -> Figure:
             linestyle=("--", "-", "-.", ":")[number],
         )
     right.set(xlabel="share of the largest eigenvalue", ylabel="exp of the entropy: a rank", ylim=(0.8, 8.4))
-    right.legend(title="order", loc="upper right", fontsize=9)
+    right.legend(title="order", loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     return figure
 
 

@@ -25,7 +25,7 @@ def table() -> str:
             f"{patches} = {side} × {side}",
             f"{vision.patches} = {vision.grid} × {vision.grid}",
         ),
-        ("$T$", "text tokens in the prompt", "`text_tokens`", "about 35, and the question", "a few"),
+        ("$T$", "text tokens in the prompt", "`text_tokens`", "about 35, and the question", "the question"),
         ("$n$", "tokens that a layer sees: $N + T$ before pruning, $k + T$ after", "`tokens`", "", ""),
         ("$d$", "hidden size", "`hidden`", large.hidden, decoder.hidden),
         ("$m$", "inner size of the MLP", "`mlp`", large.mlp, decoder.mlp),
@@ -36,19 +36,19 @@ def table() -> str:
         ("$k$", "visual tokens kept from layer $K$ on", "`keep`", keep, ""),
         ("$a$", "visual tokens per layer, averaged over all layers", "`average`", AVERAGE, ""),
         ("$Z$", "features, $n$ samples as rows and $p$ dims as columns", "`features`", "", ""),
-        ("$\\tilde Z$", "the same, centred", "`centred(features)`", "", ""),
-        ("$\\rho$", "density matrix: symmetric, positive semi-definite, trace 1", "`density_matrix(features)`", "", ""),
-        ("$\\lambda_i$", "its eigenvalues, descending", "`spectrum(features)`", "", ""),
-        ("$H$", "matrix entropy, in nats", "`matrix_entropy(features)`", "", ""),
+        ("$\\tilde Z$", "the same, centred", "`centred`", "", ""),
+        ("$\\rho$", "density matrix: symmetric, positive semi-definite, trace 1", "`density_matrix`", "", ""),
+        ("$\\lambda_i$", "its eigenvalues, descending", "`spectrum`", "", ""),
+        ("$H$", "matrix entropy, in nats", "`matrix_entropy`", "", ""),
         (
             "$Q_t$",
             "queries of all heads of token $t$: heads as rows",
-            "`queries[t]`",
+            "`queries`",
             f"{large.heads} × {large.head_dim}",
             f"{decoder.heads} × {decoder.head_dim}",
         ),
         ("$s$", "energy of a token, the trace that is not divided out", "", "", ""),
-        ("$H_i$", "matrix entropy of the visual tokens at state $i$", "`layer_entropy(states)[i]`", "", ""),
+        ("$H_i$", "matrix entropy of the visual tokens at state $i$", "`layer_entropy`", "", ""),
     ]
     lines = ["| symbol | meaning | name in code | LLaVA-1.5-7B | bundled model |", "| --- | --- | --- | --- | --- |"]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
@@ -76,7 +76,12 @@ def layers_and_states() -> Figure:
         width = x + 2.2 - start
         axes.add_patch(
             FancyBboxPatch(
-                (start, -height), width, 2 * height, boxstyle="round,pad=0,rounding_size=0.12", fill=False, edgecolor=ink
+                (start, -height),
+                width,
+                2 * height,
+                boxstyle="round,pad=0,rounding_size=0.12",
+                fill=False,
+                edgecolor=ink,
             )
         )
         axes.text(start + width / 2, 0, name, ha="center", va="center", fontsize=9)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from entropyprune_ref.pruning import select_tokens
 from entropyprune_ref.scoring import CONVENTIONS, token_entropy
 
-LAYER, IMAGES, KEEP = 0, 32, 48
+LAYER, IMAGES, KEEP = 0, 16, 48
 SHOWN = (1, 3)
 
 
@@ -37,7 +37,7 @@ def agreement() -> str:
         name.upper(): [set(select_tokens(scores, KEEP).tolist()) for scores in token_entropy(stack, convention)]
         for name, convention in CONVENTIONS.items()
     }
-    lines = ["| | " + " | ".join(f"`{name}`" for name in kept) + " |", "| --- |" + " --: |" * len(kept)]
+    lines = ["| convention | " + " | ".join(f"`{name}`" for name in kept) + " |", "| --- |" + " --: |" * len(kept)]
     for one, sets in kept.items():
         shares = [
             np.mean([len(left & right) for left, right in zip(sets, others, strict=True)]) for others in kept.values()

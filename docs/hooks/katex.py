@@ -4,14 +4,9 @@ KaTeX is fetched from its package, pinned by version and hash, into `.cache/`, a
 Bad TeX fails the build with the page and the formula.
 """
 
-import base64
-import hashlib
 import html
-import io
 import re
-import subprocess
-import tarfile
-import tempfile
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,35 +16,19 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+import packages
+
 PACKAGE = "katex@0.19.1"
-SHA512 = "jG8uKntjSEcm2EpQOh0XturpPuuC9r3Sq5HLHdsFdWZT27E672SF19QEi+of0/YeOy15lDgRhKvr5614uRrEfA=="
-FOLDER = ROOT / ".cache" / PACKAGE
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 
 
 def fetch() -> Path:
-    """Returns the folder with KaTeX's files, downloaded and unpacked if need be."""
-    if FOLDER.is_dir():
-        return FOLDER
-    FOLDER.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=FOLDER.parent) as folder:
-        command = ["npm", "pack", "--silent", PACKAGE]
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        except FileNotFoundError:
-            raise PluginError("the documentation needs npm, to fetch KaTeX: install Node.js") from None
-        except subprocess.CalledProcessError as error:
-            raise PluginError(f"{' '.join(command)} failed: {error.stderr.strip()}") from None
-        (archive,) = Path(folder).glob("*.tgz")
-        packed = archive.read_bytes()
-        if base64.b64encode(hashlib.sha512(packed).digest()).decode() != SHA512:
-            raise PluginError(f"{PACKAGE} must have the hash {SHA512}, got another file of that name")
-        unpacked = Path(folder) / "unpacked"
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            tar.extractall(unpacked, filter="data")
-        (unpacked / "package" / "dist").rename(FOLDER)
-    return FOLDER
+    """Returns the folder with KaTeX's files."""
+    try:
+        return packages.fetch(PACKAGE) / "dist"
+    except RuntimeError as error:
+        raise PluginError(str(error)) from None
 
 
 @cache
@@ -97,8 +76,6 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
             rendered = render(tex, kind == "div")
         except ValueError as error:
             raise PluginError(f"{page.file.src_uri}: {error}") from None
-        if kind == "span":
-            return f'<span class="formula">{rendered}</span>'
-        return f'<div class="formula" tabindex="0" role="group" aria-label="formula">{rendered}</div>'
+        return f'<{kind} class="formula">{rendered}</{kind}>'
 
     return FORMULA.sub(replaced, content)

@@ -1,13 +1,13 @@
 """Every source file is a page of the site, with a place to link to on every line."""
 
 import ast
-import html
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -76,6 +76,7 @@ def without_docstring(path: str, first: int, last: int) -> str:
     return "\n".join(line[margin:] for line in kept).strip("\n")
 
 
+@cache
 def source_files() -> list[str]:
     """All files that have a page, as paths from the root of the repository."""
     return sorted(
@@ -86,22 +87,35 @@ def source_files() -> list[str]:
     )
 
 
+def on_pre_build(config: Any) -> None:
+    """Reads the sources anew whenever the site is built: while it is served, they change."""
+    definitions.cache_clear()
+    source_files.cache_clear()
+
+
 def on_files(files: Files, config: Any) -> Files:
-    """Adds a page for each source file."""
-    formatter = HtmlFormatter(nowrap=True)
+    """Adds a page for each source file. Its lines come later: they are no Markdown."""
     for path in source_files():
-        text = (ROOT / path).read_text()
-        coloured = highlight(text, PythonLexer(stripnl=False), formatter).rstrip("\n").split("\n")
-        width = len(str(len(coloured)))
-        lines = "\n".join(
-            f'<a id="L{number}" class="line" href="#L{number}">{number:>{width}}</a>  {line}'
-            for number, line in enumerate(coloured, start=1)
-        )
-        title = html.escape(path)
-        content = (
-            f"---\ntitle: {path}\nhide: [navigation, toc]\nsearch:\n  exclude: true\n---\n\n# `{path}`\n\n"
-            f'<div class="highlight source" markdown="0"><pre tabindex="0" aria-label="{title}"><code>{lines}\n'
-            "</code></pre></div>\n"
-        )
+        content = f"---\ntitle: {path}\nhide: [navigation, toc]\nsearch:\n  exclude: true\n---\n\n# `{path}`\n"
         files.append(File.generated(config, page_of(path), content=content, inclusion=InclusionLevel.NOT_IN_NAV))
     return files
+
+
+def on_page_content(content: str, page: Page, **_: Any) -> str:
+    """Adds the lines of a source file to its page, each a place that links may lead to."""
+    path = page.file.src_uri.removeprefix("source/").removesuffix(".md") + ".py"
+    if not page.file.src_uri.startswith("source/") or path not in source_files():
+        return content
+    coloured = highlighted((ROOT / path).read_text())
+    page.present_anchor_ids = {*(page.present_anchor_ids or ()), *(f"L{n}" for n in range(1, len(coloured) + 1))}
+    width = len(str(len(coloured)))
+    lines = "\n".join(
+        f'<a id="L{number}" class="line" href="#L{number}">{number:>{width}}</a>  {line}'
+        for number, line in enumerate(coloured, start=1)
+    )
+    return f'{content}\n<div class="highlight source"><pre><code>{lines}\n</code></pre></div>'
+
+
+def highlighted(text: str) -> list[str]:
+    """Returns the lines of a Python file as coloured HTML."""
+    return highlight(text, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).rstrip("\n").split("\n")

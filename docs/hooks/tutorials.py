@@ -24,6 +24,11 @@ CACHE = ROOT / ".cache" / "tutorials"
 ALT = re.compile(r"^# alt: (.+)\n", re.MULTILINE)
 
 
+def on_pre_build(config: Any) -> None:
+    """Looks at the package anew whenever the site is built."""
+    package_digest.cache_clear()
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Adds a page for each tutorial, and its pictures."""
     for script in sorted((ROOT / "tutorials").glob("*.py")):
@@ -35,8 +40,8 @@ def on_files(files: Files, config: Any) -> Files:
 @cache
 def package_digest() -> str:
     """A hash of all that a tutorial imports from here."""
-    text = b"".join(path.read_bytes() for path in sorted((ROOT / "entropyprune_ref").rglob("*.py")))
-    return hashlib.sha256(text).hexdigest()
+    files = sorted(path for path in (ROOT / "entropyprune_ref").rglob("*.*") if path.suffix != ".pyc")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.is_file())).hexdigest()
 
 
 def page_of(script: Path) -> dict[str, str | bytes]:
@@ -51,6 +56,8 @@ def page_of(script: Path) -> dict[str, str | bytes]:
         else:
             execute(notebook, script)
             CACHE.mkdir(parents=True, exist_ok=True)
+            for stale in CACHE.glob(f"{script.stem}-*.ipynb"):
+                stale.unlink()
             nbformat.write(notebook, kept)
     return rendered(notebook, script)
 
@@ -66,7 +73,7 @@ def execute(notebook: Any, script: Path) -> None:
         timeout=300,
         kernel_name="python3",
         resources={"metadata": {"path": str(script.parent)}},
-        extra_arguments=["--log-level=ERROR"],
+        extra_arguments=["--log-level=ERROR", "--InlineBackend.figure_formats=retina"],
     )
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     try:
@@ -79,8 +86,8 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
     """Returns the page of a notebook in Markdown, and its pictures."""
     files: dict[str, str | bytes] = {}
     parts = [
-        f'<p class="where">A script: <a href="../source/tutorials/{script.stem}.md">'
-        f"<code>tutorials/{script.name}</code></a>. Run it as it is, or open it as a notebook.</p>"
+        f"A script, [`tutorials/{script.name}`](../source/tutorials/{script.stem}.md): "
+        "run it as it is, or open it as a notebook.\n{ .where }"
     ]
     pictures = 0
     for cell in notebook.cells:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
+from .check import check
 from .collapse import collapse
 from .demo import demo
 from .evaluate import evaluate
 from .flops import flops
 from .train import train
+from .vectors import vectors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -19,7 +21,7 @@ def commands() -> None:
     """EntropyPrune, the reference: matrix entropy guided visual token pruning."""
 
 
-for command in (demo, collapse, flops, train, evaluate):
+for command in (demo, collapse, flops, check, vectors, train, evaluate):
     commands.add_command(command)
 
 

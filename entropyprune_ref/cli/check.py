@@ -1,0 +1,175 @@
+"""`entropyprune-ref check`: holds an implementation to the laws of a contract."""
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._shared import progress, say, show
+
+CONTRACT_NAMES = (
+    "matrix_entropy",
+    "token_entropy",
+    "layer_entropy",
+    "collapse_layer",
+    "select_tokens",
+    "tokens_to_keep",
+    "prefill_flops",
+    "pruned_prefill",
+)
+"""Written out, so that `--help` needs no extra; a test compares them with the oracle's."""
+
+
+@click.command()
+@click.argument("contract", required=False)
+@click.argument("target", required=False, metavar="[MODULE:FUNCTION]")
+@click.option("--convention", default="paper", show_default=True, help="Formula: paper, row_normalized or released.")
+@click.option(
+    "--dtype", default="float64", show_default=True, help="Of the inputs: float64, float32, bfloat16, float16."
+)
+@click.option("--device", default="cpu", show_default=True, help="Where the inputs are put.")
+@click.option("--arrays", default="torch", show_default=True, help="What the function takes: torch, numpy or jax.")
+@click.option("--quick", "size", flag_value="quick", help="A dozen cases for each law.")
+@click.option("--default", "size", flag_value="default", default="default", hidden=True)
+@click.option("--thorough", "size", flag_value="thorough", help="Thousands of cases for each law.")
+@click.option("--seed", default=0, show_default=True, help="Of the drawing of cases.")
+@click.option("--time-limit", default=10.0, show_default=True, help="Seconds that one call may take.")
+@click.option("--expect", multiple=True, metavar="LAW=REASON", help="A law that is known not to hold; may be repeated.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the report as JSON.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the report as JUnit XML.")
+@click.option("--self-test", is_flag=True, help="Check the oracle: every known-wrong implementation must be caught.")
+@click.option(
+    "--vectors",
+    "results",
+    type=click.Path(path_type=Path),
+    help="Judge the answers of another program to the shipped vectors, in a safetensors file.",
+)
+@click.option("--vectors-dir", type=click.Path(path_type=Path), help="The vectors answered.  [default: those shipped]")
+def check(
+    contract: str | None,
+    target: str | None,
+    convention: str,
+    dtype: str,
+    device: str,
+    arrays: str,
+    size: str,
+    seed: int,
+    time_limit: float,
+    expect: tuple[str, ...],
+    report: Path | None,
+    junit: Path | None,
+    self_test: bool,
+    results: Path | None,
+    vectors_dir: Path | None,
+) -> int:
+    """Check that MODULE:FUNCTION implements CONTRACT: exit code 0 only if every law holds.
+
+    Contracts: matrix_entropy, token_entropy, layer_entropy, collapse_layer, select_tokens, tokens_to_keep,
+    prefill_flops, pruned_prefill.
+    """
+    try:
+        from .. import oracle
+        from ..oracle.vectors import judge
+    except ModuleNotFoundError as error:
+        raise click.UsageError(str(error)) from None
+    if self_test:
+        _alone("--self-test", contract, results)
+        return _self_test(size)
+    for path in (report, junit):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise click.UsageError(f"--report and --junit must be in a folder that exists, got {path}")
+    if results is not None:
+        _alone("--vectors", contract, None)
+        found: Any = judge(results, vectors_dir)
+    else:
+        if contract is None or target is None:
+            raise click.UsageError("check needs CONTRACT and MODULE:FUNCTION, or --self-test, or --vectors FILE")
+        with progress() as bar:
+            found = oracle.check(
+                contract,
+                _imported(target),
+                convention=convention,
+                dtype=dtype,
+                device=device,
+                arrays=arrays,
+                size=size,
+                seed=seed,
+                time_limit=time_limit,
+                expected_failures=_expected(expect),
+                progress=lambda law, done, total: bar("laws", done, total),
+            )
+    say(str(found))
+    if report is not None:
+        write_whole(report, found.to_json() + "\n")
+    if junit is not None:
+        write_whole(junit, found.to_junit())
+    return 0 if found.passed else 1
+
+
+def _alone(option: str, contract: str | None, results: Path | None) -> None:
+    if contract is not None or results is not None:
+        raise click.UsageError(f"{option} must stand alone, without CONTRACT and without another source of answers")
+
+
+def _self_test(size: str) -> int:
+    from ..oracle import self_test
+
+    with progress() as bar:
+        catches = self_test(size, progress=lambda name, done, total: bar("mutants", done, total))
+    rows = [
+        [
+            f"{catch.mutant.contract}: {catch.mutant.name}",
+            catch.mutant.convention.name,
+            ", ".join(catch.laws) or "MISSED",
+        ]
+        for catch in catches
+    ]
+    show("Known-wrong implementations, and the laws that caught them", ["mutant", "convention", "laws broken"], rows)
+    caught = sum(catch.caught for catch in catches)
+    say(f"{caught} of {len(catches)} caught.")
+    return 0 if caught == len(catches) else 1
+
+
+def _imported(target: str) -> Callable[..., Any]:
+    module, colon, name = target.partition(":")
+    if not (module and colon and name):
+        raise click.UsageError(f"the implementation must be given as MODULE:FUNCTION, got {target!r}")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {reason}") from None
+    finally:
+        sys.path.remove(os.getcwd())
+    if not callable(found):
+        raise click.UsageError(f"{target} must be callable, got {type(found).__name__}")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _expected(entries: tuple[str, ...]) -> dict[str, str]:
+    pairs = [entry.partition("=") for entry in entries]
+    for entry, (law, equals, reason) in zip(entries, pairs, strict=True):
+        if not (law and equals and reason):
+            raise click.UsageError(f"--expect must be LAW=REASON, got {entry!r}")
+    return {law: reason for law, _, reason in pairs}
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file or leaves what was there: to a temporary file beside it, which is then renamed."""
+    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,121 @@
+"""Contract of section 5: the number of visual tokens that an average budget leaves."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from ...pruning import tokens_to_keep
+from ..laws import Case, Contract, Draw, Law, Trial
+from .answers import refused, shown, whole_number
+
+PUBLISHED = tuple(
+    {"average": average, "visual_tokens": visual, "layers": 32, "prune_layer": 2}
+    for visual, averages in ((576, (192, 128, 64)), (2880, (640, 320)))
+    for average in averages
+)
+"""The averages that are quoted for LLaVA-1.5-7B and LLaVA-NeXT-7B, as far as they are feasible."""
+
+
+@st.composite
+def _depths(draw: Draw) -> dict[str, Any]:
+    """Visual tokens, layers and prune layer."""
+    layers = draw(st.integers(2, 48), label="layers")
+    return {
+        "visual_tokens": draw(st.integers(1, 3000), label="visual tokens"),
+        "layers": layers,
+        "prune_layer": draw(st.integers(1, layers - 1), label="prune layer"),
+    }
+
+
+def _exact(sizes: dict[str, Any], keep: int) -> Fraction:
+    """The average at which exactly `keep` tokens are left."""
+    before = sizes["prune_layer"]
+    spent = before * sizes["visual_tokens"] + (sizes["layers"] - before) * keep
+    return Fraction(spent, sizes["layers"])
+
+
+@st.composite
+def _feasible(draw: Draw) -> Case:
+    """Whole averages at or above the smallest feasible one."""
+    sizes = draw(_depths())
+    least = -(-sizes["prune_layer"] * sizes["visual_tokens"] // sizes["layers"])
+    return Case("average", {"average": draw(st.integers(least, sizes["visual_tokens"]), label="average"), **sizes})
+
+
+@st.composite
+def _exact_averages(draw: Draw) -> Case:
+    """Averages that are met exactly, and just not: as decimals, where a binary fraction would be a little off."""
+    sizes = draw(_depths().map(lambda drawn: drawn | {"layers": draw(st.sampled_from([2, 4, 5, 8, 10, 20, 25, 40]))}))
+    sizes["prune_layer"] = draw(st.integers(1, sizes["layers"] - 1), label="prune layer")
+    keep = draw(st.integers(0, sizes["visual_tokens"]), label="keep")
+    average = float(_exact(sizes, keep))  # at most three decimals: its shortest form is the exact number
+    return Case("average", {"average": average, **sizes})
+
+
+@st.composite
+def _infeasible(draw: Draw) -> Case:
+    """Averages below what the layers before the prune layer spend; -1 < quotient < 0 among them."""
+    sizes = draw(_depths().filter(lambda drawn: drawn["prune_layer"] * drawn["visual_tokens"] > drawn["layers"]))
+    most = (sizes["prune_layer"] * sizes["visual_tokens"] - 1) // sizes["layers"]
+    close = draw(st.booleans(), label="as close as whole numbers allow")
+    return Case("average", {"average": most if close else draw(st.integers(0, most), label="average"), **sizes})
+
+
+@st.composite
+def _impossible(draw: Draw) -> Case:
+    """A prune layer that does not exist, an average above all tokens, or no tokens."""
+    sizes = draw(_depths())
+    wrong = draw(
+        st.sampled_from(
+            [
+                {"prune_layer": 0},
+                {"prune_layer": sizes["layers"]},
+                {"average": sizes["visual_tokens"] + 1},
+                {"average": -1},
+                {"visual_tokens": 0, "average": 0},
+            ]
+        ),
+        label="what is wrong",
+    )
+    return Case("average", {"average": sizes["visual_tokens"], **sizes} | wrong)
+
+
+def _agrees(trial: Trial) -> None:
+    """The candidate's number is the reference's, exactly."""
+    numbers = dict(trial.case.numbers)
+    got = whole_number(trial, trial.call(numbers.pop("average"), **numbers))
+    expected = tokens_to_keep(**trial.case.numbers)
+    if got != expected:
+        raise trial.broken(trial.law, f"expected {expected} tokens, got {shown(got)}")
+
+
+def _refuses(trial: Trial) -> None:
+    """The candidate raises rather than keeping some other number of tokens."""
+    numbers = dict(trial.case.numbers)
+    refused(trial, numbers.pop("average"), reason="the budget cannot be met", **numbers)
+
+
+def _law(name: str, statement: str, cases: SearchStrategy[Case], judge: Callable[[Trial], None] = _agrees) -> Law:
+    return Law(name, statement, lambda _: cases, judge)
+
+
+TOKENS_TO_KEEP = Contract(
+    "tokens_to_keep",
+    "tokens_to_keep(average, *, visual_tokens, layers, prune_layer): numbers -> int",
+    lambda: ((1,), {"visual_tokens": 1, "layers": 2, "prune_layer": 1}),
+    (
+        _law(
+            "published budgets",
+            "the averages that papers quote leave what they say",
+            st.sampled_from([Case("average", numbers) for numbers in PUBLISHED]),
+        ),
+        _law("average", "the mean over all layers is the most that does not exceed the average", _feasible()),
+        _law("exact averages", "an average that is met exactly leaves that many, read as a decimal", _exact_averages()),
+        _law("infeasible average", "an average that the first layers alone exceed is refused", _infeasible(), _refuses),
+        _law("impossible numbers", "a layer or an average that cannot exist is refused", _impossible(), _refuses),
+    ),
+    floating=False,
+)

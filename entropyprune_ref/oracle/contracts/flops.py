@@ -1,0 +1,100 @@
+"""Contract of section 6: FLOPs of a prompt, pruned and not, as exact integers."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from ...flops import LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B, DecoderSize, prefill_flops, pruned_prefill_flops
+from ..laws import Case, Contract, Draw, Law, Trial
+from .answers import shown, whole_number
+
+SIZES = ("layers", "hidden", "heads", "kv_heads", "head_dim", "mlp", "mlp_matrices")
+
+
+def _numbers(size: DecoderSize) -> dict[str, int]:
+    return {name: getattr(size, name) for name in SIZES}
+
+
+@st.composite
+def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = False, matrices: int = 3) -> Case:
+    """A decoder of any size and a prompt.
+
+    Args:
+        draw: From hypothesis.
+        pruned: Whether it is pruned.
+        grouped: Whether several query heads share a key/value head.
+        free: Whether heads need not fill the hidden size.
+        matrices: Of the MLP.
+    """
+    kv_heads, shared = draw(st.integers(1, 4), label="kv_heads"), draw(st.integers(2, 4), label="shared by")
+    heads, head_dim = kv_heads * (shared if grouped else 1), draw(st.integers(1, 64), label="head_dim")
+    layers = draw(st.integers(2, 40), label="layers")
+    visual = draw(st.integers(0, 3000), label="visual tokens")
+    numbers: dict[str, Any] = {
+        "text_tokens": draw(st.integers(0, 300), label="text tokens"),
+        "visual_tokens": visual,
+        "layers": layers,
+        "hidden": draw(st.integers(1, 300), label="hidden") if free else heads * head_dim,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": head_dim,
+        "mlp": draw(st.integers(1, 1000), label="mlp"),
+        "mlp_matrices": matrices,
+    }
+    if pruned:
+        numbers["prune_layer"] = draw(st.integers(1, layers - 1), label="prune layer")
+        numbers["keep"] = draw(st.integers(0, visual), label="keep")
+    return Case("prompt", numbers)
+
+
+@st.composite
+def _real_prompts(draw: Draw) -> Case:
+    """Decoders of real models, where totals exceed what 32 bits and float32 hold exactly."""
+    size = draw(st.sampled_from([LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B]), label="model")
+    numbers = _numbers(size) | {"text_tokens": draw(st.integers(0, 128), label="text tokens"), "visual_tokens": 576}
+    if draw(st.booleans(), label="pruned"):
+        numbers |= {"prune_layer": 2, "keep": draw(st.sampled_from([166, 98, 29]), label="keep")}
+    return Case("prompt", numbers)
+
+
+def _smallest() -> SearchStrategy[Case]:
+    """One token and every size 1, in two layers: 36 FLOPs, to be counted by hand."""
+    numbers = dict.fromkeys(SIZES, 1) | {"layers": 2, "mlp_matrices": 3, "text_tokens": 1, "visual_tokens": 0}
+    return st.just(Case("prompt", numbers))
+
+
+def _agrees(trial: Trial) -> None:
+    """The candidate's total is the reference's, exactly."""
+    numbers = dict(trial.case.numbers)
+    got = whole_number(trial, trial.call(**numbers))
+    size = DecoderSize(**{name: numbers.pop(name) for name in SIZES})
+    expected = (pruned_prefill_flops if "keep" in numbers else prefill_flops)(size, **numbers).total
+    if got != expected:
+        raise trial.broken(trial.law, f"expected {expected} FLOPs, got {shown(got)}")
+
+
+def _law(name: str, statement: str, cases: SearchStrategy[Case]) -> Law:
+    return Law(name, statement, lambda _: cases, _agrees)
+
+
+PREFILL_FLOPS = Contract(
+    "prefill_flops",
+    "prefill_flops(*, text_tokens, visual_tokens, layers, hidden, heads, kv_heads, head_dim, mlp, mlp_matrices, "
+    "prune_layer=None, keep=None): ints -> int; the whole score matrix counts, the language-model head does not",
+    lambda: ((), dict.fromkeys((*SIZES, "text_tokens", "visual_tokens", "prune_layer", "keep"), 1)),
+    (
+        _law("by hand", "a model of ones takes 18 FLOPs a layer", _smallest()),
+        _law("prompt", "a prompt costs the sum of its layers (Eq. 6.2)", _prompts(pruned=False)),
+        _law("pruned prompt", "layers from the prune layer on see fewer tokens (Eq. 6.3)", _prompts(pruned=True)),
+        _law(
+            "grouped queries",
+            "shared key/value heads spare projections and no attention",
+            _prompts(pruned=False, grouped=True),
+        ),
+        _law("free head size", "heads need not fill the hidden size", _prompts(pruned=True, grouped=True, free=True)),
+        _law("plain MLP", "an MLP of two matrices has two", _prompts(pruned=False, matrices=2)),
+        _law("real sizes", "totals of real models are exact integers", _real_prompts()),
+    ),
+    floating=False,
+)

@@ -1,0 +1,232 @@
+"""Entropy curves over layers that hurt: families of curves, and strategies that draw them.
+
+Most families are lists of drops in whole quanta (an eighth of a nat at power -3), so few of them that means of up to
+two samples are exact in every dtype: ties are ties, and flat is flat. The others come from a seed. `build` is the only
+door.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from .laws import Case, Draw, Setting
+
+EIGHTH = -3
+"""Power of two of the quantum of ordinary curves: an eighth of a nat."""
+
+MOST_LAYERS = 10
+
+FAMILIES = (
+    "flat",
+    "rising",
+    "single step",
+    "late drop",
+    "two drops",
+    "equal drops",
+    "disagreeing samples",
+    "noisy decay",
+    "near tie",
+)
+"""Names of the families."""
+
+
+def build(case: Case, dtype: torch.dtype) -> Tensor:
+    """Returns the curves that a case describes: `(states,)` or `(samples, states)`.
+
+    Raises:
+        ValueError: An unknown family, or numbers that do not fit it.
+
+    Examples:
+        >>> build(Case("single step", {"drops": [[0, 8, 0]]}), torch.float32)
+        tensor([1., 1., 0., 0.])
+    """
+    if case.family not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {case.family!r}")
+    special: dict[str, Callable[..., Tensor]] = {"noisy decay": _noisy_decay, "near tie": _near_tie}
+    builder = special.get(case.family, _from_drops)
+    try:
+        return builder(dtype, **case.numbers)
+    except TypeError as error:
+        raise ValueError(f"numbers must be those of {case.family!r}, got {dict(case.numbers)}: {error}") from None
+
+
+def _from_drops(
+    dtype: torch.dtype,
+    drops: list[list[int]],
+    shift: int = 0,
+    power: int = EIGHTH,
+    axis: bool = False,
+    layout: str = "contiguous",
+) -> Tensor:
+    """Curves that fall by whole quanta; the lowest point of each sample is at `shift` quanta."""
+    falls = torch.tensor(drops, dtype=torch.float64)
+    heights = torch.cat([torch.zeros(len(drops), 1, dtype=torch.float64), -falls.cumsum(1)], dim=1)
+    heights = (heights - heights.amin(1, keepdim=True) + shift) * 2.0**power
+    return _laid_out(_with_axis(heights, axis).to(dtype), layout)
+
+
+def _noisy_decay(
+    dtype: torch.dtype, samples: int, layers: int, rate: float, noise: float, seed: int, axis: bool = False
+) -> Tensor:
+    """Curves that decay from 4 nats at a common rate, with noise of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    decay = 4 * torch.exp(-rate * torch.arange(layers + 1, dtype=torch.float64))
+    scatter = noise * torch.randn(samples, layers + 1, generator=generator, dtype=torch.float64)
+    return _with_axis((decay + scatter).abs(), axis).to(dtype)
+
+
+def _near_tie(dtype: torch.dtype, layers: int, first: int, second: int, apart: int) -> Tensor:
+    """From 4 nats a drop of 1, later one of 1 + 4 eps `apart`; flat elsewhere, and every height is exact."""
+    heights = torch.full((layers + 1,), 4.0, dtype=torch.float64)
+    heights[first:] -= 1
+    heights[second:] -= 1 + 4 * torch.finfo(dtype).eps * apart
+    return heights.to(dtype)
+
+
+def _with_axis(heights: Tensor, axis: bool) -> Tensor:
+    return heights if axis or len(heights) > 1 else heights[0]
+
+
+def _laid_out(curves: Tensor, layout: str) -> Tensor:
+    """The same numbers in another order of memory."""
+    if layout == "contiguous":
+        return curves
+    if layout == "transposed":
+        return curves.mT.contiguous().mT
+    if layout == "strided":
+        wide = curves.repeat_interleave(2, dim=-1)
+        wide[..., 1::2] = 0
+        return wide[..., ::2]
+    raise ValueError(f"layout must be one of 'contiguous', 'transposed', 'strided', got {layout!r}")
+
+
+def _axis() -> st.SearchStrategy[bool]:
+    return st.booleans()
+
+
+@st.composite
+def flat(draw: Draw, setting: Setting) -> Case:
+    """Draws one or two samples without any change."""
+    samples, layers = draw(st.integers(1, 2), label="samples"), draw(st.integers(1, MOST_LAYERS), label="layers")
+    height = draw(st.integers(0, 60), label="height")
+    return Case("flat", {"drops": [[0] * layers] * samples, "shift": height, "axis": draw(_axis(), label="axis")})
+
+
+@st.composite
+def rising(draw: Draw, setting: Setting) -> Case:
+    """Draws one or two samples that never fall and rise at least once."""
+    samples, layers = draw(st.integers(1, 2), label="samples"), draw(st.integers(1, MOST_LAYERS), label="layers")
+    rises = st.lists(st.integers(0, 6), min_size=layers, max_size=layers).filter(any)
+    drawn = [draw(rises, label="rises") for _ in range(samples)]
+    return Case("rising", {"drops": [[-rise for rise in row] for row in drawn], "axis": draw(_axis(), label="axis")})
+
+
+@st.composite
+def single_step(draw: Draw, setting: Setting) -> Case:
+    """Draws a curve that is flat but for one drop."""
+    layers = draw(st.integers(1, MOST_LAYERS), label="layers")
+    layer = draw(st.integers(1, layers), label="layer")
+    drop = draw(st.integers(1, 40), label="drop")
+    return Case("single step", {"drops": [_placed(layers, {layer: drop})], "axis": draw(_axis(), label="axis")})
+
+
+@st.composite
+def late_drop(draw: Draw, setting: Setting) -> Case:
+    """Draws a curve whose last drop is its largest, by at least two quanta."""
+    layers = draw(st.integers(2, MOST_LAYERS), label="layers")
+    others = draw(st.lists(st.integers(-3, 2), min_size=layers - 1, max_size=layers - 1), label="others")
+    last = draw(st.integers(max(0, *others) + 2, 20), label="last")
+    return Case("late drop", {"drops": [[*others, last]]})
+
+
+@st.composite
+def two_drops(
+    draw: Draw, setting: Setting, *, shifts: tuple[int, int] = (0, 0), powers: tuple[int, int] = (EIGHTH, EIGHTH)
+) -> Case:
+    """Draws a curve with two drops, one larger than the other by at least two quanta, that rises or rests elsewhere."""
+    layers = draw(st.integers(2, MOST_LAYERS), label="layers")
+    first, second = _two_layers(draw, layers)
+    small = draw(st.integers(1, 10), label="smaller drop")
+    large = draw(st.integers(small + 2, 20), label="larger drop")
+    if draw(st.booleans(), label="larger first"):
+        small, large = large, small
+    drops = draw(st.lists(st.integers(-2, 0), min_size=layers, max_size=layers), label="others")
+    drops[first - 1], drops[second - 1] = small, large
+    numbers: dict[str, Any] = {"drops": [drops]}
+    if shifts != (0, 0):
+        numbers["shift"] = draw(st.integers(*shifts).filter(bool), label="shift")
+    if powers != (EIGHTH, EIGHTH):
+        numbers["power"] = draw(st.integers(*powers), label="power")
+    return Case("two drops", numbers)
+
+
+@st.composite
+def equal_drops(draw: Draw, setting: Setting) -> Case:
+    """Draws one or two samples whose largest mean drop occurs at two layers or more, exactly equal."""
+    layers = draw(st.integers(2, MOST_LAYERS), label="layers")
+    first, second = _two_layers(draw, layers)
+    drop = draw(st.integers(2, 6), label="drop")
+    row = draw(st.lists(st.integers(-2, drop - 1), min_size=layers, max_size=layers), label="others")
+    row[first - 1] = row[second - 1] = drop
+    rows = [row]
+    if draw(st.booleans(), label="two samples"):  # the second as the first, and a quantum to and fro at the tied layers
+        rows.append([fall + (place == first - 1) + (place == second - 1) for place, fall in enumerate(row)])
+    return Case("equal drops", {"drops": rows})
+
+
+@st.composite
+def disagreeing_samples(draw: Draw, setting: Setting, *, layouts: tuple[str, ...] = ()) -> Case:
+    """Draws three to five samples: all but one have a drop, and one a larger drop elsewhere, which may win or lose."""
+    layers = draw(st.integers(2, MOST_LAYERS), label="layers")
+    samples = draw(st.integers(3, 5), label="samples")
+    first, second = _two_layers(draw, layers)
+    if draw(st.booleans(), label="exception first"):
+        first, second = second, first
+    small = draw(st.integers(3, 6), label="drop of the many")
+    together = (samples - 1) * small
+    wins, loses = st.integers(together + 2, together + 12), st.integers(small + 1, together - 2)
+    large = draw(st.one_of(wins, loses), label="drop of the one")
+    exception = draw(st.integers(0, samples - 1), label="the one")
+    rows = [_placed(layers, {first: small} if row != exception else {second: large}) for row in range(samples)]
+    numbers: dict[str, Any] = {"drops": rows}
+    if layouts:
+        numbers["layout"] = draw(st.sampled_from(layouts), label="layout")
+    return Case("disagreeing samples", numbers)
+
+
+@st.composite
+def noisy_decay(draw: Draw, setting: Setting) -> Case:
+    """Draws up to eight samples that decay with noise, as measured curves do."""
+    numbers = {
+        "samples": draw(st.integers(1, 8), label="samples"),
+        "layers": draw(st.integers(1, 32), label="layers"),
+        "rate": draw(st.sampled_from([0.0, 0.02, 0.2, 1.0]), label="rate"),
+        "noise": draw(st.sampled_from([1.0, 0.1, 0.01]), label="noise"),
+        "seed": draw(st.integers(0, 2**16), label="seed"),
+        "axis": draw(_axis(), label="axis"),
+    }
+    return Case("noisy decay", numbers)
+
+
+@st.composite
+def near_tie(draw: Draw, setting: Setting) -> Case:
+    """Draws a curve with two drops that differ by a few to many units of rounding, either way."""
+    layers = draw(st.integers(2, MOST_LAYERS), label="layers")
+    first, second = _two_layers(draw, layers)
+    digits = min(13, round(-math.log2(torch.finfo(setting.dtype).eps)) - 4)
+    apart = 2 ** draw(st.integers(0, digits), label="digits")
+    apart *= draw(st.sampled_from([1, -1]), label="sign")
+    return Case("near tie", {"layers": layers, "first": first, "second": second, "apart": apart})
+
+
+def _two_layers(draw: Draw, layers: int) -> tuple[int, int]:
+    second = draw(st.integers(2, layers), label="second layer")
+    return draw(st.integers(1, second - 1), label="first layer"), second
+
+
+def _placed(layers: int, drops: dict[int, int]) -> list[int]:
+    return [drops.get(layer, 0) for layer in range(1, layers + 1)]

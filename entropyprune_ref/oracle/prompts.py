@@ -1,0 +1,250 @@
+"""Inputs of a pruned prefill: tiny random decoders with prompts, and strategies that draw them.
+
+A case is plain numbers and a seed; `build` makes decoder and prompt of it. Every family but "mixed" adds one trait to
+the ordinary prompt (one image between words, one key/value head for every query head, positions 0, 1, 2, ..., no
+padding), so that the law that breaks says which trait was not minded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from jaxtyping import Bool, Float, Int, Real
+from torch import Tensor
+
+from .laws import Case, Draw
+from .tolerances import ROTARY_ERROR, weight_error
+
+FAMILIES = ("ordinary", "given positions", "padded", "several images", "grouped queries", "mixed")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A decoder, a prompt for it, and how it is to be pruned.
+
+    Attributes:
+        weights: By the names of Hugging Face checkpoints.
+        sizes: Of the decoder.
+        embeddings: `(sequence, hidden)`, state 0. What stands in padding is arbitrary.
+        positions: `(sequence,)`, rotary positions, ascending from one attended token to the next.
+        image_index: `(sequence,)`, the number of the image that a visual token belongs to; -1 for text and padding.
+        attended: `(sequence,)`, False for padding.
+        prune_layer: First layer that runs pruned.
+        keep: Visual tokens that remain.
+        injected: `(text + keep,)`, a random choice of what remains, ascending.
+        continuation: `(steps, hidden)`, embeddings of the tokens that are decoded afterwards.
+    """
+
+    weights: Mapping[str, Tensor]
+    sizes: Mapping[str, int | float]
+    embeddings: Float[Tensor, "sequence hidden"]
+    positions: Real[Tensor, " sequence"]
+    image_index: Int[Tensor, " sequence"]
+    attended: Bool[Tensor, " sequence"]
+    prune_layer: int
+    keep: int
+    injected: Int[Tensor, " remaining"]
+    continuation: Float[Tensor, "steps hidden"]
+
+    @property
+    def text(self) -> Bool[Tensor, " sequence"]:
+        """Which positions hold words."""
+        return self.attended & (self.image_index < 0)
+
+    @property
+    def image_sizes(self) -> list[int]:
+        """Visual tokens of each image."""
+        return torch.bincount(self.image_index[self.image_index >= 0]).tolist()
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return len(self.image_sizes)
+
+    def whole(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings, positions and `attended` of the prompt with its continuation, which goes on behind its end."""
+        steps = len(self.continuation)
+        later = self.positions[self.attended].max() + 1 + torch.arange(steps)
+        return (
+            torch.cat([self.embeddings, self.continuation]),
+            torch.cat([self.positions, later]),
+            torch.cat([self.attended, torch.ones(steps, dtype=torch.bool)]),
+        )
+
+    def wide(self) -> "Prompt":
+        """The same numbers in float64."""
+        return replace(
+            self,
+            weights={name: weight.double() for name, weight in self.weights.items()},
+            embeddings=self.embeddings.double(),
+            continuation=self.continuation.double(),
+        )
+
+    def shaken(self, dtype: torch.dtype, seed: int) -> "Prompt":
+        """In float64, every number off by as much as rounding in `dtype` may amount to, at random up or down.
+
+        Weights and embeddings are moved by `weight_error`; positions, and the weights of queries and keys once more, by
+        `ROTARY_ERROR`.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        longest = max(int(self.sizes["heads"] * self.sizes["head_dim"]), int(self.sizes["hidden"]))
+        longest = max(longest, int(self.sizes["mlp"]), len(self.embeddings) + len(self.continuation))
+        error = weight_error(longest, dtype)
+        errors = {name: error + ROTARY_ERROR * ("q_proj" in name or "k_proj" in name) for name in self.weights}
+        return replace(
+            self,
+            weights={name: _moved(weight, errors[name], generator) for name, weight in self.weights.items()},
+            embeddings=_moved(self.embeddings, error, generator),
+            continuation=_moved(self.continuation, error, generator),
+            positions=_moved(self.positions, ROTARY_ERROR, generator),
+        )
+
+
+def _moved(values: Tensor, by: float, generator: torch.Generator) -> Tensor:
+    sign = 2.0 * torch.randint(2, values.shape, generator=generator).double() - 1
+    return values.double() * (1 + by * sign)
+
+
+def build(case: Case, dtype: torch.dtype) -> Prompt:
+    """Returns the decoder and the prompt that a case describes.
+
+    Its numbers: the sizes of the decoder; `layout`, the parts of the prompt: n > 0 for n words, n < 0 for an image of
+    -n tokens; `padding`: before which of these tokens (or behind all of them) a padding slot stands; `start` and
+    `stride` of the positions: the first, and the longest step from one to the next; `prune_layer`, `keep`, `steps`,
+    `seed`.
+
+    Raises:
+        ValueError: An unknown family, or numbers that do not fit together.
+    """
+    if case.family not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {case.family!r}")
+    numbers = dict(case.numbers)
+    try:
+        return _built(dtype, **numbers)
+    except (TypeError, IndexError, RuntimeError) as error:
+        raise ValueError(f"numbers must describe a prompt, got {numbers}: {error}") from None
+
+
+def _built(
+    dtype: torch.dtype,
+    *,
+    layout: list[int],
+    padding: list[int],
+    start: int,
+    stride: int,
+    prune_layer: int,
+    keep: int,
+    steps: int,
+    seed: int,
+    **sizes: Any,
+) -> Prompt:
+    generator = torch.Generator().manual_seed(seed)
+    hidden = sizes["hidden"]
+    tokens = [(number if part < 0 else -1) for number, part in _numbered(layout) for _ in range(abs(part))]
+    slots: list[int | None] = []
+    for place in range(len(tokens) + 1):
+        slots += [None] * padding.count(place) + [*tokens[place : place + 1]]
+    attended = torch.tensor([slot is not None for slot in slots])
+    image_index = torch.tensor([-1 if slot is None else slot for slot in slots])
+    jumps = torch.randint(1, stride + 1, (len(slots),), generator=generator) * attended
+    visual = torch.nonzero(image_index >= 0).flatten()
+    chosen = visual[torch.randperm(len(visual), generator=generator)[:keep]]
+    text = torch.nonzero(attended & (image_index < 0)).flatten()
+    return Prompt(
+        weights={name: weight.to(dtype) for name, weight in _weights(sizes, generator).items()},
+        sizes=sizes,
+        embeddings=torch.randn(len(slots), hidden, generator=generator, dtype=torch.float64).to(dtype),
+        positions=(start + jumps.cumsum(0) - jumps[attended][0]).clamp(min=0),
+        image_index=image_index,
+        attended=attended,
+        prune_layer=prune_layer,
+        keep=keep,
+        injected=torch.cat([text, chosen]).sort().values,
+        continuation=torch.randn(steps, hidden, generator=generator, dtype=torch.float64).to(dtype),
+    )
+
+
+def _numbered(layout: list[int]) -> list[tuple[int, int]]:
+    """Every part with the number of images before it."""
+    return [(sum(part < 0 for part in layout[:place]), part) for place, part in enumerate(layout)]
+
+
+def _weights(sizes: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+    """Random weights, in float64, of a size that makes attention far from uniform."""
+    hidden, wide, mlp = sizes["hidden"], sizes["heads"] * sizes["head_dim"], sizes["mlp"]
+    narrow = sizes["kv_heads"] * sizes["head_dim"]
+
+    shapes = {
+        "self_attn.q_proj": (wide, hidden),
+        "self_attn.k_proj": (narrow, hidden),
+        "self_attn.v_proj": (narrow, hidden),
+        "self_attn.o_proj": (hidden, wide),
+        "mlp.gate_proj": (mlp, hidden),
+        "mlp.up_proj": (mlp, hidden),
+        "mlp.down_proj": (hidden, mlp),
+        "input_layernorm": (hidden,),
+        "post_attention_layernorm": (hidden,),
+    }
+    every = {"norm.weight": (hidden,), "lm_head.weight": (sizes["vocabulary"], hidden)} | {
+        f"layers.{number}.{name}.weight": shape for number in range(sizes["layers"]) for name, shape in shapes.items()
+    }
+    drawn = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in every.items()}
+    return {
+        name: 1 + 0.2 * weight if weight.ndim == 1 else 1.5 / weight.shape[1] ** 0.5 * weight
+        for name, weight in drawn.items()
+    }
+
+
+@st.composite
+def prompts(draw: Draw, family: str, *, keep: str = "some", steps: bool = False) -> Case:
+    """Draws a case of a family.
+
+    Args:
+        draw: Of Hypothesis.
+        family: One of `FAMILIES`.
+        keep: "some" (neither all nor none, where there are two visual tokens), "all" or "none".
+        steps: Whether one to three tokens are decoded behind the prompt; none otherwise.
+    """
+    mixed = family == "mixed"
+    layers = draw(st.integers(2, 4 if mixed else 3), label="layers")
+    kv_heads, group = draw(st.integers(3, 4), label="heads"), 1
+    if family == "grouped queries" or (mixed and draw(st.booleans(), label="grouped")):
+        kv_heads, group = draw(st.sampled_from([(2, 2), (1, 3), (2, 3), (3, 2)]), label="kv_heads, queries for each")
+    words, image = st.integers(1, 3), st.integers(2, 6).map(lambda tokens: -tokens)
+    some, other = st.lists(words, max_size=1), st.lists(st.one_of(image, words), max_size=2)
+    first = [draw(words, label="first")] if mixed else draw(some, label="first")  # a prompt may begin with an image
+    last = draw(some, label="last") if mixed else [draw(words, label="last")]  # and end with one
+    layout = [*first, draw(image, label="image"), *last]
+    if family == "several images" or mixed:
+        layout = [*first, draw(image, label="another image"), *draw(other, label="parts"), *layout[len(first) :]]
+    length, visual = sum(map(abs, layout)), -sum(part for part in layout if part < 0)
+    padded, placed = family == "padded" or mixed, family == "given positions" or mixed
+    slots = st.lists(st.integers(0, length), min_size=int(family == "padded"), max_size=4).map(sorted)
+    return Case(
+        family,
+        {
+            "layers": layers,
+            "hidden": draw(st.integers(4, 16), label="hidden"),
+            "heads": kv_heads * group,
+            "kv_heads": kv_heads,
+            "head_dim": draw(st.sampled_from([2, 4, 6]), label="head_dim"),
+            "mlp": draw(st.integers(4, 16), label="mlp"),
+            "vocabulary": draw(st.integers(4, 9), label="vocabulary"),
+            "rope_theta": draw(st.sampled_from([100.0, 10000.0, 500000.0]), label="theta") if placed else 10000.0,
+            "norm_eps": draw(st.sampled_from([1e-6, 1e-5, 1e-2]), label="eps") if mixed else 1e-5,
+            "layout": layout,
+            "padding": draw(slots, label="padding") if padded else [],
+            "start": draw(st.integers(0, 30), label="start") if placed else 0,
+            "stride": draw(st.integers(2, 5), label="stride") if placed else 1,
+            "prune_layer": draw(st.integers(1, layers - 1), label="prune_layer"),
+            "keep": visual
+            if keep == "all"
+            else 0
+            if keep == "none"
+            else draw(st.integers(1, visual - 1), label="keep"),
+            "steps": draw(st.integers(1, 3), label="steps") if steps else 0,
+            "seed": draw(st.integers(0, 2**16), label="seed"),
+        },
+    )

@@ -1,0 +1,146 @@
+"""Visits pages of a built site as readers do: in light and dark, at a desk and on a phone, with no other host."""
+
+import functools
+import http.server
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.docs import chromium
+
+FAULTS = (Path(__file__).parent / "faults.js").read_text()
+AXE = "axe-core@4.14.1"
+RUN_AXE = """
+axe.run({exclude: [".katex"]}, {resultTypes: ["violations"]}).then((result) => result.violations
+  .filter(({impact}) => impact === "serious" || impact === "critical")
+  .map(({id, impact, nodes: [first, ...others]}) => [
+    `${impact} ${id}`, 1 + others.length, first.target.join(" "), first.html.slice(0, 120)]))
+"""
+SCHEMES = {"light": "default", "dark": "slate"}
+WIDTHS = {"desktop": 1280, "phone": 390}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a page in one of its modes."""
+
+    kind: str
+    page: str
+    mode: str
+    where: str
+
+
+@dataclass
+class Visits:
+    """What was seen."""
+
+    faults: list[Fault]
+    pages: int
+    modes: int
+    checked_by_axe: int
+    requests: int
+
+    def of(self, *kinds: str) -> list[str]:
+        """Returns the faults of some kinds, a line each, those of several modes together."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for fault in self.faults:
+            if fault.kind in kinds:
+                found.setdefault((fault.kind, fault.page, fault.where), []).append(fault.mode)
+        return [f"{kind}: {page}: {where} ({', '.join(modes)})" for (kind, page, where), modes in found.items()]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serves a folder on this machine, and gives its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            self.send_header("Cache-Control", "max-age=3600")  # style sheets and fonts are the same on every page
+            super().end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def visit(folder: Path, pages: Sequence[str], by_axe: Sequence[str], browsers: int = 2) -> Visits:
+    """Visits pages of a folder in every mode.
+
+    Args:
+        folder: The built site.
+        pages: Addresses, from the root of the site.
+        by_axe: Those that axe-core checks too.
+        browsers: How many work at once.
+    """
+    engine = (chromium.packages.fetch(AXE) / "axe.min.js").read_text()
+    with served(folder) as root, ThreadPoolExecutor(browsers) as pool:
+        shares = [pages[start::browsers] for start in range(browsers)]
+        seen = list(pool.map(lambda share: _visit_share(root, share, set(by_axe), engine), shares))
+    faults = [fault for share, _ in seen for fault in share]
+    modes = len(SCHEMES) * len(WIDTHS)
+    return Visits(faults, len(pages), modes, len(by_axe), sum(requests for _, requests in seen))
+
+
+def _visit_share(root: str, pages: Sequence[str], by_axe: set[str], engine: str) -> tuple[list[Fault], int]:
+    faults: list[Fault] = []
+    requests = 0
+    with chromium.tab() as tab:
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            tab.call(f"{domain}.enable")
+        for page in pages:
+            _resize(tab, WIDTHS["desktop"])
+            tab.call("Page.navigate", url=root + page)
+            tab.run("document.readyState === 'complete' || new Promise((done) => addEventListener('load', done))")
+            if page in by_axe:
+                tab.run(engine + ";0")
+            for (scheme, attribute), (device, width) in itertools.product(SCHEMES.items(), WIDTHS.items()):
+                tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+                _resize(tab, width)
+                found = tab.run(FAULTS)
+                if tab.run("document.body.getAttribute('data-md-color-scheme')") != attribute:
+                    found.append(("scheme", "does not follow the system"))
+                if page in by_axe:
+                    found += [
+                        ("axe", f"{rule}, {count} times, first {target}: {html}")
+                        for rule, count, target, html in tab.run(RUN_AXE)
+                    ]
+                faults += [Fault(kind, page, f"{scheme} {device}", where) for kind, where in found]
+            asked, wrong = _heard(tab, root)
+            requests += asked
+            faults += [Fault(kind, page, "any", where) for kind, where in wrong]
+    return faults, requests
+
+
+def _resize(tab: chromium.Tab, width: int) -> None:
+    tab.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+
+
+def _heard(tab: chromium.Tab, root: str) -> tuple[int, list[tuple[str, str]]]:
+    """Requests since the last call, and what was wrong with them or on the console."""
+    requests = 0
+    wrong: list[tuple[str, str]] = []
+    heard = ("Network.requestWillBeSent", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    for event in tab.taken(*heard):
+        match event["method"]:
+            case "Network.requestWillBeSent":
+                requests += 1
+                url = event["request"]["url"]
+                if not url.startswith((root, "data:", "blob:")):
+                    wrong.append(("foreign", url))
+            case "Runtime.exceptionThrown":
+                details = event["exceptionDetails"]
+                wrong.append(("console", details.get("exception", {}).get("description", details["text"])))
+            case "Runtime.consoleAPICalled" if event["type"] in ("error", "warning", "assert"):
+                wrong.append(("console", str(event["args"])))
+            case "Log.entryAdded" if event["entry"]["level"] in ("error", "warning"):
+                wrong.append(("console", f"{event['entry']['text']} {event['entry'].get('url', '')}"))
+    return requests, wrong

@@ -1,0 +1,97 @@
+"""The oracle can fail: every known-wrong implementation of the catalogue is caught, by a law that it breaks."""
+
+from collections import Counter
+
+import pytest
+
+from entropyprune_ref import collapse_layer, layer_entropy, matrix_entropy, select_tokens, token_entropy, tokens_to_keep
+from entropyprune_ref.flops import DecoderSize, prefill_flops, pruned_prefill_flops
+from entropyprune_ref.oracle import CONTRACTS, check, self_test
+from entropyprune_ref.oracle.contracts.flops import SIZES
+from entropyprune_ref.oracle.mutants import MUTANTS, Mutant
+from tests.oracle.prefill_variants import by_llava
+
+BY_LAW = {
+    "no centring": "common shift",
+    "log2": "equal eigenvalues",
+    "divided by the log of the samples": "equal eigenvalues",
+    "eigenvalues clamped at 1e-3": "rank one",
+    "1e-6 added to the trace": "scale",
+    "views read in memory order": "views",
+    "zero over zero without variance": "finite",
+    "one trace for the whole batch": "part by part",
+    "mean over the batch": "part by part",
+    "centres its input in place": "input unchanged",
+    "centring over tokens": "part by part",
+    "half-precision Gram": "value",
+    "row-normalised passed off as paper": "value",
+    "released passed off as paper": "scale",
+    "paper passed off as released": "scale",
+    "paper passed off as row-normalised": "value",
+    "too short a power iteration": "value",
+    "heads and features swapped in the reshape": "value",
+    "division by h - 1": "value",
+    "wrongly divided by log h": "value",
+    "not divided by log h": "value",
+    "last state left out": "shape",
+    "sign of the entropy": "range",
+}
+"""Bugs of entropies, and a law that each must break among others."""
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.contract}-{m.convention.name}-{m.name}")
+def test_every_mutant_is_caught(mutant: Mutant) -> None:
+    report = check(mutant.contract, mutant.implementation, convention=mutant.convention, size="quick", shrink=False)
+    laws = {failure.law for failure in report.failures}
+    assert laws, str(report)
+    if mutant.name in BY_LAW and mutant.contract in ("matrix_entropy", "token_entropy", "layer_entropy"):
+        assert BY_LAW[mutant.name] in laws
+
+
+def flops(**numbers: int) -> int:
+    size = DecoderSize(**{name: numbers.pop(name) for name in SIZES})
+    return (pruned_prefill_flops if "keep" in numbers else prefill_flops)(size, **numbers).total
+
+
+REFERENCE = {
+    "matrix_entropy": matrix_entropy,
+    "token_entropy": token_entropy,
+    "layer_entropy": layer_entropy,
+    "collapse_layer": collapse_layer,
+    "select_tokens": select_tokens,
+    "tokens_to_keep": tokens_to_keep,
+    "prefill_flops": flops,
+    "pruned_prefill": by_llava,
+}
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_the_reference_passes_every_contract(contract: str) -> None:
+    """In the setting of the mutants: what they break is not too much to ask."""
+    report = check(contract, REFERENCE[contract], size="quick")
+    assert report.passed, str(report)
+
+
+def test_catalogue_covers_every_contract_and_names_each_bug_once() -> None:
+    assert len(MUTANTS) >= 40
+    assert {mutant.contract for mutant in MUTANTS} == set(CONTRACTS)
+    assert max(Counter((m.contract, m.convention.name, m.name) for m in MUTANTS).values()) == 1
+
+
+def test_a_failure_names_the_bug_that_it_looks_like() -> None:
+    entered = {(mutant.contract, mutant.name): mutant for mutant in MUTANTS}
+    mutant = entered["token_entropy", "centring over features"]
+    report = check("token_entropy", lambda queries: mutant.implementation(queries), size="quick")
+    assert report.failures[0].resembles == ("centring over features",)
+    assert "centring over features" in str(report)
+
+
+def test_self_test_reports_what_was_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A correct implementation in the catalogue is no mutant, and the self-test says so."""
+    from entropyprune_ref.oracle import selftest
+
+    monkeypatch.setattr(selftest, "MUTANTS", [MUTANTS[0], Mutant("none at all", "matrix_entropy", matrix_entropy)])
+    seen: list[str] = []
+    catches = self_test(progress=lambda name, done, total: seen.append(f"{name} {done}/{total}"))
+    assert [catch.caught for catch in catches] == [True, False]
+    assert seen == [f"{MUTANTS[0].name} 0/2", "none at all 1/2", "done 2/2"]

@@ -1,0 +1,99 @@
+"""No false alarm: correct implementations, by many roads and in every precision, pass every law.
+
+The default size keeps the whole suite short; `ORACLE_SIZE=thorough` tries 2,000 cases for each law and variant.
+"""
+
+import os
+from typing import Any
+
+import pytest
+import torch
+
+from entropyprune_ref import layer_entropy, matrix_entropy, token_entropy
+from entropyprune_ref.oracle import CONTRACTS, check
+from entropyprune_ref.oracle.tolerances import plain_matrix_entropy, plain_token_entropy
+from entropyprune_ref.scoring import CONVENTIONS
+from tests.oracle import variants
+
+SIZE = os.environ.get("ORACLE_SIZE", "quick")
+ROADS: dict[str, Any] = {
+    "plain": plain_token_entropy,
+    "covariance side": variants.by_covariance,
+    "svd": variants.by_svd,
+    "chunked": variants.in_chunks,
+}
+DTYPES = ["float64", "float32", "bfloat16", "float16"]
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("road", ROADS)
+def test_correct_variants_never_fail(road: str, dtype: str, convention: str) -> None:
+    def candidate(queries: torch.Tensor) -> torch.Tensor:
+        return ROADS[road](queries, CONVENTIONS[convention])
+
+    report = check("token_entropy", candidate, convention=convention, dtype=dtype, size=SIZE)
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_numpy_never_fails(dtype: str, convention: str) -> None:
+    wide = "float32" if dtype == "float16" else dtype  # numpy has no linear algebra in 16 bits
+    report = check(
+        "token_entropy",
+        lambda queries: variants.by_numpy(queries.astype(wide), CONVENTIONS[convention]),
+        convention=convention,
+        dtype=dtype,
+        arrays="numpy",
+        size=SIZE,
+    )
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_jacobi_in_float32_never_fails(dtype: str) -> None:
+    """Only where few rotations are needed: sides of up to 33 take thousands of them in Python."""
+    for convention in CONVENTIONS.values() if SIZE == "thorough" else [CONVENTIONS["paper"]]:
+        report = check(
+            "token_entropy",
+            lambda queries, convention=convention: variants.by_jacobi(queries, convention),
+            convention=convention,
+            dtype=dtype,
+            size=SIZE,
+            time_limit=60,
+        )
+        assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_compiled_never_fails(dtype: str) -> None:
+    """Through the tracer and its decompositions; the nightly size through the code generator as well."""
+    backend = "inductor" if SIZE == "thorough" else "aot_eager"
+    candidate = variants.compiled_matrix_entropy(backend)
+    torch._dynamo.reset()
+    report = check("matrix_entropy", lambda features: candidate(features), dtype=dtype, size=SIZE, time_limit=300)
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("contract", ["matrix_entropy", "layer_entropy"])
+def test_correct_variants_of_matrix_entropy_never_fail(contract: str, dtype: str) -> None:
+    for candidate in (
+        plain_matrix_entropy,
+        {"matrix_entropy": matrix_entropy, "layer_entropy": layer_entropy}[contract],
+    ):
+        report = check(contract, candidate, dtype=dtype, size=SIZE)
+        assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_the_reference_passes_its_own_contract(convention: str) -> None:
+    report = check(
+        "token_entropy",
+        lambda queries: token_entropy(queries, CONVENTIONS[convention]),
+        convention=convention,
+        size=SIZE,
+    )
+    assert report.passed, str(report)
+    assert set(CONTRACTS) >= {"matrix_entropy", "token_entropy", "layer_entropy"}
