@@ -1,12 +1,17 @@
 """A page made from the code: every numbered equation with its functions, its place in these pages, and its tests."""
 
 import ast
+import inspect
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parent))
+import sources
 
 ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"\b(\d\.\d)\b")
@@ -51,7 +56,20 @@ class Equation:
     number: str
     functions: list[str] = field(default_factory=list)
     pages: list[str] = field(default_factory=list)
+    laws: list[str] = field(default_factory=list)
     tests: list[str] = field(default_factory=list)
+
+
+def laws_in(docstring: str) -> list[str]:
+    """Returns what a docstring lists under `Properties:`, each a law with the names of its tests.
+
+    Examples:
+        >>> laws_in("Does it.\\n\\nProperties:\\n    - never\\n      falls: `test_a`\\n    - ends: `test_b`\\n\\nNotes:\\n    None.")
+        ['never falls: `test_a`', 'ends: `test_b`']
+    """
+    listed = re.search(r"^Properties:\n(.*?)(?=^\S|\Z)", inspect.cleandoc(docstring), re.MULTILINE | re.DOTALL)
+    items = re.split(r"^\s*- ", listed[1], flags=re.MULTILINE)[1:] if listed else []
+    return [" ".join(item.split()) for item in items]
 
 
 def numbers_in(text: str) -> list[str]:
@@ -93,6 +111,7 @@ def equations() -> dict[str, Equation]:
             for number in dict.fromkeys(cited):
                 equation = found.setdefault(number, Equation(number))
                 equation.functions.append(f"{module}.{node.name}")
+                equation.laws += [law for law in laws_in(docstring) if law not in equation.laws]
                 equation.tests += [name for name in TEST.findall(docstring) if name not in equation.tests]
     for path in sorted((ROOT / "docs" / "method").glob("*.md")):
         for number in TAG.findall(path.read_text()):
@@ -109,45 +128,52 @@ def tests() -> dict[str, str]:
     }
 
 
-def table() -> str:
-    """Returns the page."""
-    import sources
+def page(pages: int) -> str:
+    """Returns the page in Markdown.
 
+    Args:
+        pages: How many pages the site has, but for those of the source.
+    """
     known, where = equations(), tests()
-
-    def at(address: str, name: str) -> str:
-        path, _, first, _ = sources.locate(name)
-        return f"[`{address}`](../{sources.page_of(path)}#L{first})"
-
-    rows = []
-    laws: set[str] = set()
+    parts = [
+        "# Traceability",
+        "Made from the code when this site was built: every numbered equation, where these pages explain it, the "
+        "functions that compute it, and the laws that their docstrings state, each with the test that holds it.",
+        f"**{pages} pages, {len(known)} equations, {len({name for each in known.values() for name in each.functions})} "
+        f"functions, {len({law for each in known.values() for law in each.laws})} laws, {len(where)} test functions.**",
+    ]
     for number, equation in sorted(known.items()):
-        places = [f"[{number}](../{page}#eq-{number.replace('.', '-')})" for page in equation.pages]
-        functions = [at(name.removeprefix("entropyprune_ref."), name) for name in equation.functions]
-        held = []
-        for name in equation.tests:
-            if name in where:
-                path = where[name]
-                held.append(f"[`{name}`](../{sources.page_of(path)}#L{sources.definitions(path)[name][0]})")
-        laws.update(equation.tests)
-        title = TITLES.get(number, "")
-        rows.append(
-            f"## {number} {title}\n\n"
-            f"- on the page of the method: {', '.join(places) or 'none'}\n"
-            f"- computed by {', '.join(functions) or 'nothing'}\n"
-            f"- held by {len(held)} tests" + (": " + ", ".join(held) if held else "")
-        )
-    head = (
-        "# Traceability\n\n"
-        "Made from the code when this site was built: every numbered equation, the function that computes it, where "
-        "these pages explain it, and the tests that its docstring names.\n\n"
-        f"{len(known)} equations, {len({f for e in known.values() for f in e.functions})} functions, "
-        f"{len(laws)} laws with a test each, {len(where)} test functions in all.\n"
-    )
-    return head + "\n" + "\n\n".join(rows) + "\n"
+        place = [f"[{titled(path)}](../{path}#eq-{number.replace('.', '-')})" for path in equation.pages]
+        functions = [linked(name) for name in equation.functions]
+        laws = [TEST.sub(lambda match: tested(match[1], where), law) for law in equation.laws]
+        parts += [
+            f"## {number} {TITLES.get(number, '')}",
+            f"On the page {', '.join(place) or 'of nothing'}; computed by {', '.join(functions) or 'nothing'}.",
+            "\n".join(f"- {law}" for law in laws),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def titled(path: str) -> str:
+    """Returns the title of a page."""
+    return (ROOT / "docs" / path).read_text().partition("# ")[2].partition("\n")[0]
+
+
+def linked(name: str) -> str:
+    """Returns a function as a link to its source."""
+    path, _, first, _ = sources.locate(name)
+    return f"[`{name.removeprefix('entropyprune_ref.')}`](../{sources.page_of(path)}#L{first})"
+
+
+def tested(name: str, where: dict[str, str]) -> str:
+    """Returns a test as a link to its source."""
+    if name not in where:
+        return f"`{name}`"
+    return f"[`{name}`](../{sources.page_of(where[name])}#L{sources.definitions(where[name])[name][0]})"
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the page."""
-    files.append(File.generated(config, "reference/traceability.md", content=table()))
+    shown = [file for file in files.documentation_pages() if not file.src_uri.startswith("source/")]
+    files.append(File.generated(config, "reference/traceability.md", content=page(len(shown) + 1)))
     return files

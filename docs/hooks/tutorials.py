@@ -106,10 +106,11 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
                 pictures += 1
                 target = f"tutorials/{script.stem}-{pictures}.png"
                 files[target] = base64.b64decode(data["image/png"])
-                parts.append(f"![{alt[1]}]({script.stem}-{pictures}.png){{ .plot }}")
+                width = output.metadata.get("image/png", {}).get("width", "")
+                parts.append(f"![{alt[1]}]({script.stem}-{pictures}.png){{ .plot width={width} }}")
             elif output.output_type == "stream":
                 parts.append(f"```{{ .text .output }}\n{output.text.rstrip()}\n```")
-            elif "text/plain" in data:
+            elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing
                 parts.append(f"```{{ .text .output }}\n{data['text/plain'].rstrip()}\n```")
     first, *rest = [parts[1], parts[0], *parts[2:]]
     files[f"tutorials/{script.stem}.md"] = "\n\n".join([first, *rest]) + "\n"

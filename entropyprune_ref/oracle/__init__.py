@@ -5,7 +5,8 @@
     print(report)
 
 Reading order: `tolerances` (how far a correct implementation may be off), `matrices` (inputs that hurt), `laws`,
-`contracts` (what must hold), `checking`, `report`; `mutants` (what must be caught), `variants` (what must not).
+`contracts` (what must hold), `checking`, `report`; `mutants` (what must be caught), `selftest`; `vectors` (the same as
+files, for programs in any language).
 """
 
 try:
@@ -22,6 +23,7 @@ from .laws import Contract
 from .parametrize import parametrize_with_checks
 from .report import Failure, Report, Verdict
 from .selftest import Catch, self_test
+from .vectors import judge as judge_vectors
 
 __all__ = [
     "CONTRACTS",
@@ -37,6 +39,7 @@ __all__ = [
     "Report",
     "Verdict",
     "check",
+    "judge_vectors",
     "parametrize_with_checks",
     "replay",
     "self_test",

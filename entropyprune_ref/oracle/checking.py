@@ -36,7 +36,7 @@ def check(
     arrays: str = "torch",
     size: str = "default",
     seed: int = 0,
-    time_limit: float = 10.0,
+    time_limit: int | float = 10.0,
     expected_failures: Mapping[str, str] | None = None,
     shrink: bool = True,
     progress: Progress | None = None,
@@ -111,7 +111,7 @@ def replay(
     dtype: torch.dtype | str = torch.float64,
     device: torch.device | str = "cpu",
     arrays: str = "torch",
-    time_limit: float = 10.0,
+    time_limit: int | float = 10.0,
 ) -> None:
     """Tries one law on one case again: what a failure's snippet calls.
 
@@ -152,7 +152,7 @@ def prepared(
     device: torch.device | str,
     arrays: str,
     seed: int,
-    time_limit: float,
+    time_limit: int | float,
 ) -> tuple[Contract, Setting]:
     """Returns the contract and the setting, or says which argument is wrong."""
     if contract not in CONTRACTS:

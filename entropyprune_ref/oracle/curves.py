@@ -131,7 +131,8 @@ def single_step(draw: Draw, setting: Setting) -> Case:
     layers = draw(st.integers(1, MOST_LAYERS), label="layers")
     layer = draw(st.integers(1, layers), label="layer")
     drop = draw(st.integers(1, 40), label="drop")
-    return Case("single step", {"drops": [_placed(layers, {layer: drop})], "axis": draw(_axis(), label="axis")})
+    drops = [drop if place == layer else 0 for place in range(1, layers + 1)]
+    return Case("single step", {"drops": [drops], "axis": draw(_axis(), label="axis")})
 
 
 @st.composite
@@ -147,7 +148,10 @@ def late_drop(draw: Draw, setting: Setting) -> Case:
 def two_drops(
     draw: Draw, setting: Setting, *, shifts: tuple[int, int] = (0, 0), powers: tuple[int, int] = (EIGHTH, EIGHTH)
 ) -> Case:
-    """Draws a curve with two drops, one larger than the other by at least two quanta, that rises or rests elsewhere."""
+    """Draws a curve with two drops, one larger by at least two quanta, that rises or rests elsewhere.
+
+    With three layers or more, one rise is larger than either drop half of the time.
+    """
     layers = draw(st.integers(2, MOST_LAYERS), label="layers")
     first, second = _two_layers(draw, layers)
     small = draw(st.integers(1, 10), label="smaller drop")
@@ -155,6 +159,9 @@ def two_drops(
     if draw(st.booleans(), label="larger first"):
         small, large = large, small
     drops = draw(st.lists(st.integers(-2, 0), min_size=layers, max_size=layers), label="others")
+    rest = [layer for layer in range(1, layers + 1) if layer not in (first, second)]
+    if rest and draw(st.booleans(), label="a large rise"):
+        drops[draw(st.sampled_from(rest), label="at layer") - 1] = -max(small, large) - 2
     drops[first - 1], drops[second - 1] = small, large
     numbers: dict[str, Any] = {"drops": [drops]}
     if shifts != (0, 0):
@@ -179,7 +186,7 @@ def equal_drops(draw: Draw, setting: Setting) -> Case:
 
 
 @st.composite
-def disagreeing_samples(draw: Draw, setting: Setting, *, layouts: tuple[str, ...] = ()) -> Case:
+def disagreeing_samples(draw: Draw, setting: Setting, *, views: bool = False) -> Case:
     """Draws three to five samples: all but one have a drop, and one a larger drop elsewhere, which may win or lose."""
     layers = draw(st.integers(2, MOST_LAYERS), label="layers")
     samples = draw(st.integers(3, 5), label="samples")
@@ -191,10 +198,11 @@ def disagreeing_samples(draw: Draw, setting: Setting, *, layouts: tuple[str, ...
     wins, loses = st.integers(together + 2, together + 12), st.integers(small + 1, together - 2)
     large = draw(st.one_of(wins, loses), label="drop of the one")
     exception = draw(st.integers(0, samples - 1), label="the one")
-    rows = [_placed(layers, {first: small} if row != exception else {second: large}) for row in range(samples)]
-    numbers: dict[str, Any] = {"drops": rows}
-    if layouts:
-        numbers["layout"] = draw(st.sampled_from(layouts), label="layout")
+    many = [small if place == first else 0 for place in range(1, layers + 1)]
+    one = [large if place == second else 0 for place in range(1, layers + 1)]
+    numbers: dict[str, Any] = {"drops": [one if row == exception else many for row in range(samples)]}
+    if views:
+        numbers["layout"] = draw(st.sampled_from(["transposed", "strided"]), label="layout")
     return Case("disagreeing samples", numbers)
 
 
@@ -226,7 +234,3 @@ def near_tie(draw: Draw, setting: Setting) -> Case:
 def _two_layers(draw: Draw, layers: int) -> tuple[int, int]:
     second = draw(st.integers(2, layers), label="second layer")
     return draw(st.integers(1, second - 1), label="first layer"), second
-
-
-def _placed(layers: int, drops: dict[int, int]) -> list[int]:
-    return [drops.get(layer, 0) for layer in range(1, layers + 1)]

@@ -20,7 +20,7 @@ def parametrize_with_checks(
     arrays: str = "torch",
     size: str = "default",
     seed: int = 0,
-    time_limit: float = 10.0,
+    time_limit: int | float = 10.0,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Any:
     """A pytest decorator that calls a test once for each law of a contract.

@@ -52,8 +52,12 @@ def _shuffled(row: Tensor, batch: Shape, generator: torch.Generator) -> Tensor:
     return row[order]
 
 
-def _distinct(batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, sign: int = 1) -> Tensor:
-    return (sign * _ranks((*batch, tokens), generator)).to(dtype)
+def _distinct(
+    batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, sign: int = 1, step: int = 0
+) -> Tensor:
+    """Ranks; those of each row of a batch `step` above those of the row before."""
+    rows = torch.arange(math.prod(batch)).reshape(*batch, 1)
+    return (sign * _ranks((*batch, tokens), generator) + step * rows).to(dtype)
 
 
 def _plateaus(batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, levels: int) -> Tensor:

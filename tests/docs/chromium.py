@@ -106,6 +106,11 @@ class Tab:
                 return result
             self.events.append(message)
 
+    def close(self) -> None:
+        """Ends the whole Chromium, as a user would: it then waits for its own processes."""
+        self.socket.send(json.dumps({"id": 0, "method": "Browser.close"}))
+        self.socket.close()
+
     def run(self, script: str) -> Any:
         """Returns the value of an expression in the page, awaited if it is a promise.
 
@@ -140,9 +145,10 @@ def tab() -> Iterator[Tab]:
             try:
                 yield opened
             finally:
-                opened.socket.close()
+                opened.close()
+            process.wait(timeout=20)
         finally:
-            process.terminate()
+            process.kill()
             process.wait(timeout=20)
 
 

@@ -115,7 +115,7 @@ SELECT_TOKENS = Contract(
         _law(
             "row by row",
             "each row of a batch has a selection of its own",
-            lambda s: scores(s, "distinct", axes=(1, 2), keep="some"),
+            lambda s: scores(s, "distinct", axes=(1, 2), keep="some", step=16),
         ),
         _law(
             "views",

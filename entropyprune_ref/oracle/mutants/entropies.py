@@ -56,7 +56,7 @@ def _memory_order(features: Tensor) -> Tensor:
     return torch.as_strided(features, features.shape, strides)
 
 
-def _released(queries: Tensor, divisor: float, clamp: float = 1e-10) -> Tensor:
+def _released(queries: Tensor, divisor: int | float, clamp: float = 1e-10) -> Tensor:
     return _entropy((_levels(_centred(queries)) / divisor).clamp(min=clamp))
 
 

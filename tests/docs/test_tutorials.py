@@ -1,0 +1,39 @@
+"""Every tutorial runs as a plain script, says what it shows, and ends in assertions about it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "tutorials").glob("*.py"))
+
+
+def test_tutorials_are_the_seven_of_the_site() -> None:
+    listed = re.findall(r"tutorials/([\w-]+)\.md", (ROOT / "mkdocs.yml").read_text())
+    assert [script.stem for script in SCRIPTS] == listed and len(SCRIPTS) == 7
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_tutorial_runs_as_a_script(script: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::UserWarning"}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir())  # nothing is left behind
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_tutorial_has_text_before_code_exercises_and_assertions(script: Path) -> None:
+    cells = jupytext.read(script).cells
+    assert cells[0].cell_type == "markdown" and re.match(rf"# {int(script.stem[:2])}\. ", cells[0].source)
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert "## What was shown" in text and "## Exercises" in text and "<details markdown><summary>Answers" in text
+    shown = next(place for place, cell in enumerate(cells) if cell.source.startswith("## What was shown"))
+    assert cells[shown + 1].source.count("assert") >= 3
+    for cell in cells:
+        draws = re.search(r"plt\.(subplots|figure)\(", cell.source) and cell.cell_type == "code"
+        assert not draws or re.search(r"^# alt: .{20,}", cell.source, re.MULTILINE)
