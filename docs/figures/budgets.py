@@ -1,4 +1,7 @@
-"""Tables of the page on budgets."""
+"""Tables and the figure of the page on budgets."""
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from entropyprune_ref.pruning import average_tokens, prune_plan, tokens_to_keep
 
@@ -47,3 +50,21 @@ def ratios() -> str:
         average = average_tokens(plan.keep, visual_tokens=1000, layers=28, prune_layer=1)
         lines.append(f"| {ratio} | {plan.keep} | {float(average) / 10:.2f} % |")
     return "\n".join(lines)
+
+
+def floor() -> Figure:
+    """Tokens kept against the average, for several prune layers."""
+    layers, visual = 32, 576
+    figure, axes = plt.subplots()
+    axes.plot([0, visual], [0, visual], color="C6", linestyle=":", linewidth=1)
+    for number, layer in enumerate((1, 2, 4, 8)):
+        averages = [
+            float(average_tokens(keep, visual_tokens=visual, layers=layers, prune_layer=layer)) for keep in (0, visual)
+        ]
+        label = f"K = {layer}: at least {averages[0]:g}"
+        style = {"color": f"C{number}", "linestyle": ["-", "--", "-.", (0, (5, 1))][number]}
+        axes.plot(averages, [0, visual], label=label, **style)
+        axes.plot(averages[0], 0, marker="o", markersize=5, color=f"C{number}", clip_on=False)
+    axes.set(xlabel="average over all layers", ylabel="kept from layer K on", xlim=(0, visual), ylim=(0, visual))
+    axes.legend(title="smallest feasible average")
+    return figure

@@ -1,21 +1,27 @@
-"""Tables of the page on FLOPs."""
+"""Tables and the figure of the page on FLOPs."""
 
 from dataclasses import fields
+from fractions import Fraction
+from functools import partial
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from entropyprune_ref.flops import (
+    CLIP_VIT_L_14_336,
     DECODERS,
     EXACT,
     EXACT_CAUSAL,
     FORMULAS,
     LINEAR_ONLY,
     LLAVA_1_5_7B,
+    LLAVA_1_5_7B_PROJECTOR,
     Flops,
+    Formula,
     layer_flops,
     prefill_flops,
     pruned_prefill_flops,
+    reduction,
     scoring_flops,
 )
 from entropyprune_ref.pruning import tokens_to_keep
@@ -56,16 +62,36 @@ def formulas() -> str:
     """What each rule says of LLaVA-1.5-7B on 576 visual and 35 text tokens."""
     prompt = {"text_tokens": 35, "visual_tokens": 576}
     lines = [
-        "| rule | who counts like this | prompt, T | reduction at an average of 128 |",
+        "| rule | who counts like this | whole prompt | reduction at an average of 128 |",
         "| --- | --- | --- | --- |",
     ]
     for name, rule in FORMULAS.items():
         whole = rule.prefill(LLAVA_1_5_7B, **prompt)
         pruned = rule.pruned_prefill(LLAVA_1_5_7B, prune_layer=2, keep=KEPT[128], **prompt)
-        unit = "FLOP" if rule.flops_per_multiply_add == 2 else "multiply-adds"
+        unit = "TFLOP" if rule.flops_per_multiply_add == 2 else "T multiply-adds"
         source = rule.source.replace("^2", "²")
         lines.append(f"| {name} | {source} | {whole / 1e12:.2f} {unit} | {100 * (1 - pruned / whole):.1f} % |")
     return "\n".join(lines)
+
+
+def _share(rule: Formula, text: int, average: int) -> Fraction:
+    """What a rule says is spared."""
+    prompt = {"text_tokens": text, "visual_tokens": 576}
+    pruned = rule.pruned_prefill(LLAVA_1_5_7B, prune_layer=2, keep=KEPT[average], **prompt)
+    return reduction(rule.prefill(LLAVA_1_5_7B, **prompt), pruned)
+
+
+def _share_of_all(text: int, average: int) -> Fraction:
+    """What a counter of linear operators says is spared of the whole model, tower, projector and head included."""
+    options = {"attention": "none", "lm_head": "all", "vision": CLIP_VIT_L_14_336, "projector": LLAVA_1_5_7B_PROJECTOR}
+    prompt = {"text_tokens": text, "visual_tokens": 576, **options}
+    pruned = pruned_prefill_flops(LLAVA_1_5_7B, prune_layer=2, keep=KEPT[average], **prompt)
+    return reduction(prefill_flops(LLAVA_1_5_7B, **prompt), pruned)
+
+
+def _headline(share: Fraction) -> bool:
+    """Whether a share rounds to the 68.2 % of the abstract."""
+    return Fraction(6815, 10000) <= share < Fraction(6825, 10000)
 
 
 def headline() -> str:
@@ -74,14 +100,43 @@ def headline() -> str:
     lines.append("| --- | --- |" + " --- |" * len(AVERAGES))
     for name, rule in RULES.items():
         for text in TEXTS:
-            cells = []
-            for average in AVERAGES:
-                prompt = {"text_tokens": text, "visual_tokens": 576}
-                whole = rule.prefill(LLAVA_1_5_7B, **prompt)
-                pruned = rule.pruned_prefill(LLAVA_1_5_7B, prune_layer=2, keep=KEPT[average], **prompt)
-                figure = f"{100 * (1 - pruned / whole):.2f} %"
-                cells.append(f"**{figure}**" if figure.startswith("68.2") else figure)
+            shares = [_share(rule, text, average) for average in AVERAGES]
+            cells = [f"**{100 * float(s):.2f} %**" if _headline(s) else f"{100 * float(s):.2f} %" for s in shares]
             lines.append(f"| {name} | {text} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def readings() -> str:
+    """The text tokens at which a rule and a budget give the headline's figure."""
+    counts = {name: partial(_share, rule) for name, rule in RULES.items()}
+    counts["linear layers of the whole model: tower, projector, head on every position"] = _share_of_all
+    lines = ["| rule | " + " | ".join(f"average {average}" for average in AVERAGES) + " |"]
+    lines.append("| --- |" + " --- |" * len(AVERAGES))
+    for name, share in counts.items():
+        cells = []
+        for average in AVERAGES:
+            shares = [share(text, average) for text in range(1000)]
+            found = [text for text, spared in enumerate(shares) if _headline(spared)]
+            if found:
+                cells.append(f"{found[0]} to {found[-1]} text tokens" if len(found) > 1 else f"{found[0]} text tokens")
+            else:
+                cells.append(f"never: {100 * float(max(shares)):.1f} % at most")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def quoted() -> str:
+    """Figures that are quoted for LLaVA-1.5-7B, and the rule, length and depth that lead to them."""
+    lines = ["| quoted | what it is | by this code |", "| --- | --- | --- |"]
+    for quote, name, tokens, layers, scale in (
+        ("3.82 T", "sparsevlm", 576, 32, "T"),
+        ("99.3 G, by FastV", "fastv", 612, 1, "G"),
+        ("3.23 T", "fastv", 622, 32, "T"),
+    ):
+        total = layers * FORMULAS[name].layer(LLAVA_1_5_7B, tokens) / {"T": 1e12, "G": 1e9}[scale]
+        depth = "one layer" if layers == 1 else f"{layers} layers"
+        what = f"multiply-adds of {depth} on {tokens} tokens, rule {name}"
+        lines.append(f"| {quote} | {what} | {total:.2f} {scale} |")
     return "\n".join(lines)
 
 

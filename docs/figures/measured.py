@@ -1,12 +1,16 @@
-"""Tables of the page on what is reported and what is measured."""
+"""Tables and the figure of the page on what is reported and what is measured."""
 
+from collections import Counter
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from _model import asked, model
 from collapse import results
 from matplotlib.figure import Figure
 
+from entropyprune_ref.costs import prompt_cost
+from entropyprune_ref.llava import Vocabulary
 from entropyprune_ref.shapes.card import accuracy_by_scorer, drop_everything, table
 
 SHOWN = (
@@ -48,6 +52,28 @@ def counting() -> str:
 def nothing_kept() -> str:
     """Accuracy when every visual token goes."""
     return drop_everything(list(results()))
+
+
+def cost() -> str:
+    """Exact FLOPs of the bundled model's prompts, pruned at layers 1 and 2."""
+    questions = [question for _, row in asked(64) for question in row]
+    prompts = Counter(len(Vocabulary.of(model().config).prompt(question.text, 0)) for question in questions)
+    whole = prompt_cost(model(), prompts, None, 144)
+    rows, scoring = [], 0
+    for layer in (1, 2):
+        for keep in results()[0]["plan"]["keeps"]:
+            pruned = prompt_cost(model(), prompts, layer, keep)
+            scoring = pruned.scoring
+            decoder, prefill = pruned.decoder / whole.decoder, (pruned.prefill + scoring) / whole.prefill
+            spared = [f"{100 * (1 - left):.1f} %" for left in (decoder, prefill)]
+            rows.append([str(layer), str(keep), f"{pruned.average:.1f}", *spared])
+    header = ["K", "kept", "average", "decoder FLOPs spared", "prefill FLOPs spared, scoring paid"]
+    return (
+        f"Exact FLOPs of the bundled model, over {len(questions)} prompts of {min(prompts)} to {max(prompts)} text "
+        f"tokens. Unpruned, a prompt takes {whole.prefill / len(questions) / 1e6:.0f} MFLOP, "
+        f"{100 * whole.decoder / whole.prefill:.0f} % of them in the decoder's layers; scoring takes "
+        f"{100 * scoring / whole.prefill:.2f} % of that.\n\n" + table(header, rows)
+    )
 
 
 def _share(result: dict[str, Any], scorer: str, layer: int, keep: int) -> float:

@@ -61,12 +61,7 @@ class Equation:
 
 
 def laws_in(docstring: str) -> list[str]:
-    """Returns what a docstring lists under `Properties:`, each a law with the names of its tests.
-
-    Examples:
-        >>> laws_in("Does it.\\n\\nProperties:\\n    - never\\n      falls: `test_a`\\n    - ends: `test_b`\\n\\nNotes:\\n    None.")
-        ['never falls: `test_a`', 'ends: `test_b`']
-    """
+    """Returns what a docstring lists under `Properties:`, each a law with the names of its tests."""
     listed = re.search(r"^Properties:\n(.*?)(?=^\S|\Z)", inspect.cleandoc(docstring), re.MULTILINE | re.DOTALL)
     items = re.split(r"^\s*- ", listed[1], flags=re.MULTILINE)[1:] if listed else []
     return [" ".join(item.split()) for item in items]

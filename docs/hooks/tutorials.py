@@ -106,8 +106,9 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
                 pictures += 1
                 target = f"tutorials/{script.stem}-{pictures}.png"
                 files[target] = base64.b64decode(data["image/png"])
-                width = output.metadata.get("image/png", {}).get("width", "")
-                parts.append(f"![{alt[1]}]({script.stem}-{pictures}.png){{ .plot width={width} }}")
+                size = output.metadata.get("image/png", {})
+                width = f" width={size['width']}" if "width" in size else ""
+                parts.append(f"![{alt[1]}]({script.stem}-{pictures}.png){{ .plot{width} }}")
             elif output.output_type == "stream":
                 parts.append(f"```{{ .text .output }}\n{output.text.rstrip()}\n```")
             elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing

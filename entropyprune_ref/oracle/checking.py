@@ -20,7 +20,7 @@ from .laws import STRUCTURE, Broken, Case, Contract, Hang, Law, Setting, Trial
 from .report import Failure, Report, Verdict
 from .resemblance import resembling
 
-SIZES = {"quick": 15, "default": 100, "thorough": 2000}
+SIZES = {"quick": 15, "default": 150, "thorough": 2000}
 """Cases that are drawn for each law."""
 
 Progress = Callable[[str, int, int], None]

@@ -123,7 +123,7 @@ def build(case: Case, dtype: torch.dtype) -> Prompt:
     numbers = dict(case.numbers)
     try:
         return _built(dtype, **numbers)
-    except (TypeError, IndexError, RuntimeError) as error:
+    except (TypeError, KeyError, IndexError, RuntimeError) as error:
         raise ValueError(f"numbers must describe a prompt, got {numbers}: {error}") from None
 
 
@@ -152,6 +152,8 @@ def _built(
     visual = torch.nonzero(image_index >= 0).flatten()
     chosen = visual[torch.randperm(len(visual), generator=generator)[:keep]]
     text = torch.nonzero(attended & (image_index < 0)).flatten()
+    if not (len(text) and 0 <= keep <= len(visual) and 1 <= prune_layer < sizes["layers"]):
+        raise IndexError("no word, or keep or prune_layer out of range")
     return Prompt(
         weights={name: weight.to(dtype) for name, weight in _weights(sizes, generator).items()},
         sizes=sizes,
@@ -175,7 +177,6 @@ def _weights(sizes: Mapping[str, Any], generator: torch.Generator) -> dict[str, 
     """Random weights, in float64, of a size that makes attention far from uniform."""
     hidden, wide, mlp = sizes["hidden"], sizes["heads"] * sizes["head_dim"], sizes["mlp"]
     narrow = sizes["kv_heads"] * sizes["head_dim"]
-
     shapes = {
         "self_attn.q_proj": (wide, hidden),
         "self_attn.k_proj": (narrow, hidden),

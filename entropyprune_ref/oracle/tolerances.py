@@ -167,9 +167,7 @@ def plain_matrix_entropy(features: Float[Tensor, "*batch samples dims"]) -> Floa
     Eigenvalues of 16-bit matrices are computed in float32, since no solver exists below it.
     """
     rest = features - features.mean(-2, keepdim=True)
-    product = rest @ rest.mT if features.shape[-2] < features.shape[-1] else rest.mT @ rest
-    trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    return _plain_entropy(product / torch.where(trace > 0, trace, torch.ones_like(trace)))
+    return _plain_entropy(rest if features.shape[-2] < features.shape[-1] else rest.mT)
 
 
 def plain_token_entropy(
@@ -181,24 +179,21 @@ def plain_token_entropy(
         norm = torch.linalg.vector_norm(rest, dim=-1, keepdim=True)
         rest = rest / torch.where(norm > 0, norm, torch.ones_like(norm))
     if convention.trace_normalized:
-        return plain_matrix_entropy_of(rest) / (math.log(queries.shape[-2]) if convention.log_heads else 1)
+        return _plain_entropy(rest) / (math.log(queries.shape[-2]) if convention.log_heads else 1)
     levels = _wide_enough(rest @ rest.mT / queries.shape[-2])
     levels = torch.linalg.eigvalsh(levels).clamp(min=convention.clamp)
     total = -(levels * levels.log()).sum(-1).to(queries.dtype)
     return total / math.log(queries.shape[-2]) if convention.log_heads else total
 
 
-def plain_matrix_entropy_of(rows: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch"]:
-    """The plain entropy of the trace-normalised Gram matrix of rows that are centred already."""
+def _plain_entropy(rows: Tensor) -> Tensor:
+    """The plain entropy of the trace-normalised Gram matrix of rows."""
     product = rows @ rows.mT
     trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    return _plain_entropy(product / torch.where(trace > 0, trace, torch.ones_like(trace)))
-
-
-def _plain_entropy(density: Tensor) -> Tensor:
+    density = product / torch.where(trace > 0, trace, torch.ones_like(trace))
     levels = torch.linalg.eigvalsh(_wide_enough(density)).clamp(min=0)
     logarithm = torch.where(levels > 0, levels, torch.ones_like(levels)).log()
-    return -(levels * logarithm).sum(-1).to(density.dtype)
+    return -(levels * logarithm).sum(-1).to(rows.dtype)
 
 
 def _wide_enough(matrix: Tensor) -> Tensor:

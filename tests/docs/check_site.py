@@ -44,8 +44,8 @@ FAULTY = """<!doctype html><html><head><title>x</title></head><body data-md-colo
 <div class="md-content"><p>An equation $x$ and another \\frac{1}{2}.</p><img src="missing.png">
 <p id="a"></p><p id="a"></p>
 <p style="width: 3000px">wide</p><p style="color: #aaa; background: #bbb">faint</p>
-<span class="katex-html"><span class="base">formula</span>
-<span class="tag" style="position: relative; left: -2em">(1)</span></span>
+<span class="katex-html"><span class="katex-base">formula</span>
+<span class="katex-tag" style="position: relative; left: -2em">(1)</span></span>
 <script src="http://192.0.2.1/foreign.js"></script><script>throw new Error("wrong")</script></div></body></html>"""
 
 

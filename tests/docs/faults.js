@@ -21,10 +21,10 @@
 
   // the number of an equation printed over the equation
   for (const formula of document.querySelectorAll(".katex-html")) {
-    const tag = formula.querySelector(":scope > .tag");
+    const tag = formula.querySelector(":scope > .katex-tag");
     if (!tag || !tag.getClientRects().length) continue;
     const number = tag.getBoundingClientRect();
-    for (const base of formula.querySelectorAll(":scope > .base, :scope > .newline ~ .base")) {
+    for (const base of formula.querySelectorAll(":scope > .katex-base")) {
       const part = base.getBoundingClientRect();
       const aside = part.right <= number.left + 1 || number.right <= part.left + 1;
       if (!aside && part.top < number.bottom && number.top < part.bottom) faults.push(["overprint", brief(tag)]);

@@ -11,7 +11,9 @@ from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
-directives, sources, tutorials = (importlib.import_module(name) for name in ("directives", "sources", "tutorials"))
+directives, links, sources, tutorials = (
+    importlib.import_module(name) for name in ("directives", "links", "sources", "tutorials")
+)
 PAGE = SimpleNamespace(file=SimpleNamespace(src_uri="method/page.md"))
 
 
@@ -55,6 +57,40 @@ def test_numbered_equations_of_the_method_can_be_linked_to() -> None:
     assert '<a id="eq-1-4"></a>' in made("text\n\n$$H = 0 \\tag{1.4}$$\n")
     elsewhere = SimpleNamespace(file=SimpleNamespace(src_uri="guides/page.md"))
     assert "<a id" not in directives.on_page_markdown("$$H = 0 \\tag{1.4}$$", elsewhere, {}, Files([]))
+
+
+def test_pages_of_source_have_a_place_for_every_line() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="source/entropyprune_ref/gram.md"), present_anchor_ids={"gram"})
+    content = sources.on_page_content("<h1>gram</h1>", page)
+    lines = (ROOT / "entropyprune_ref" / "gram.py").read_text().splitlines()
+    assert page.present_anchor_ids == {"gram", *(f"L{number}" for number in range(1, len(lines) + 1))}
+    assert content.count('class="line"') == len(lines)
+
+
+def test_reference_links_equations_and_tests_but_not_inside_links_or_titles() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="reference/gram.md"))
+    text = "<h2>Eq. 1.1</h2><p>(Eqs. 1.1 and 9.9) <code>test_centred_columns_sum_to_zero</code> <a>Eq. 1.2</a></p>"
+    linked = links.on_page_content(text, page)
+    first = sources.definitions("tests/test_gram.py")["test_centred_columns_sum_to_zero"][0]
+    assert '<a href="../method/matrix-entropy.html#eq-1-1">1.1</a> and 9.9' in linked
+    assert f'<code><a href="../source/tests/test_gram.html#L{first}">' in linked
+    assert "<h2>Eq. 1.1</h2>" in linked and "<a>Eq. 1.2</a>" in linked
+    elsewhere = SimpleNamespace(file=SimpleNamespace(src_uri="guides/page.md"))
+    assert links.on_page_content(text, elsewhere) == text
+
+
+def test_a_plot_without_a_text_fails_the_build(tmp_path: Path) -> None:
+    cells = [
+        tutorials.nbformat.v4.new_markdown_cell("# 1. Wrong"),
+        tutorials.nbformat.v4.new_code_cell("plt.plot([1])"),
+    ]
+    cells[1].outputs = [tutorials.nbformat.v4.new_output("display_data", {"image/png": "aGVsbG8="})]
+    notebook = tutorials.nbformat.v4.new_notebook(cells=cells)
+    with pytest.raises(PluginError, match="must begin with '# alt"):
+        tutorials.rendered(notebook, tmp_path / "01_wrong.py")
+    cells[1].source = "# alt: a line\n" + cells[1].source
+    page = tutorials.rendered(notebook, tmp_path / "01_wrong.py")
+    assert page["tutorials/01_wrong-1.png"] == b"hello" and "![a line](01_wrong-1.png)" in page["tutorials/01_wrong.md"]
 
 
 def test_a_failing_tutorial_fails_the_build(tmp_path: Path) -> None:

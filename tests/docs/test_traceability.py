@@ -61,6 +61,30 @@ def test_ranges_of_numbers_are_filled_in() -> None:
     assert traceability.numbers_in("Nothing.") == []
 
 
+def test_laws_are_read_from_a_docstring_with_their_tests() -> None:
+    docstring = """Does it (Eq. 1.1).
+
+    Properties:
+        - never
+          falls: `test_a`
+        - ends: `test_b`, `test_c`
+
+    Notes:
+        - not a law
+    """
+    assert traceability.laws_in(docstring) == ["never falls: `test_a`", "ends: `test_b`, `test_c`"]
+    assert traceability.laws_in("Does it.") == []
+
+
+def test_page_names_every_equation_and_links_its_functions_and_tests() -> None:
+    page = traceability.page(40)
+    counts = re.search(r"\*\*40 pages, (\d+) equations, (\d+) functions, (\d+) laws, (\d+) test functions\.\*\*", page)
+    assert counts and int(counts[1]) == len(EQUATIONS) and int(counts[4]) == len(DEFINED)
+    assert re.findall(r"^## (\d\.\d) ", page, re.MULTILINE) == sorted(EQUATIONS)
+    assert "[`gram.centred`](../source/entropyprune_ref/gram.md#L" in page
+    assert "of nothing" not in page and "computed by nothing" not in page
+
+
 def test_an_equation_that_stands_twice_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "entropyprune_ref").mkdir()
     (tmp_path / "docs" / "method").mkdir(parents=True)

@@ -110,10 +110,17 @@ def test_build_by_hand() -> None:
     assert prompt.continuation.shape == (2, 8)
 
 
-@pytest.mark.parametrize("change", [{"layout": None}, {"seed": "x"}, {"colour": 1, "heads": "many"}, {"layout": []}])
+WRONG_NUMBERS: list[dict[str, Any]] = [
+    {"layout": None}, {"layout": []}, {"layout": [-3]}, {"seed": "x"}, {"heads": "many"}, {"keep": 4}, {"prune_layer": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG_NUMBERS, ids=str)
 def test_build_refuses_numbers_that_describe_no_prompt(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="numbers must describe a prompt"):
         build(Case("mixed", NUMBERS | change), torch.float64)
+    with pytest.raises(ValueError, match="numbers must describe a prompt"):
+        build(Case("mixed", {name: value for name, value in NUMBERS.items() if name not in change}), torch.float64)
     with pytest.raises(ValueError, match="family must be one of"):
         build(Case("unheard of", NUMBERS), torch.float64)
 
