@@ -156,9 +156,9 @@ def test_views_of_curves_are_views_with_the_same_numbers(case: Case) -> None:
 
 
 def test_build_of_curves_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="family must be one of 'flat', .*, got 'steep'"):
+    with pytest.raises(ValueError, match=r"family must be one of 'flat', .*, got 'steep'"):
         built(Case("steep", {}))
-    with pytest.raises(ValueError, match="numbers must be those of 'flat', got {'height': 2}"):
+    with pytest.raises(ValueError, match=r"numbers must be those of 'flat', got {'height': 2}"):
         built(Case("flat", {"height": 2}))
     with pytest.raises(ValueError, match="layout must be one of 'contiguous', 'transposed', 'strided', got 'spiral'"):
         built(Case("flat", {"drops": [[0]], "layout": "spiral"}))

@@ -111,7 +111,8 @@ def test_build_by_hand() -> None:
 
 
 WRONG_NUMBERS: list[dict[str, Any]] = [
-    {"layout": None}, {"layout": []}, {"layout": [-3]}, {"seed": "x"}, {"heads": "many"}, {"keep": 4}, {"prune_layer": 3},
+    {"layout": None}, {"layout": []}, {"layout": [-3]}, {"seed": "x"}, {"heads": "many"}, {"keep": 4},
+    {"prune_layer": 3},
 ]  # fmt: skip
 
 

@@ -147,9 +147,9 @@ def test_build_of_scores_is_reproducible_and_of_the_dtype(dtype: torch.dtype, da
 
 
 def test_build_of_scores_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="family must be one of 'distinct', .*, got 'noisy'"):
+    with pytest.raises(ValueError, match=r"family must be one of 'distinct', .*, got 'noisy'"):
         scores.build(Case("noisy", {}), torch.float64)
-    with pytest.raises(ValueError, match="numbers must be those of 'distinct', got {'batch': \\[\\]}"):
+    with pytest.raises(ValueError, match=r"numbers must be those of 'distinct', got {'batch': \[\]}"):
         scores.build(Case("distinct", {"batch": []}), torch.float64)
     with pytest.raises(ValueError, match="layout must be one of 'transposed', 'strided', 'offset', got 'spiral'"):
         scores.build(Case("view", {"batch": [], "tokens": 2, "layout": "spiral", "seed": 0}), torch.float64)
