@@ -13,8 +13,9 @@
 # %% [markdown]
 # # 1. Matrix entropy by hand
 #
-# For everybody; ten minutes. From a matrix of two rows to the patches of an image, with one function:
-# [matrix entropy](../method/matrix-entropy.md).
+# For everyone who knows what an eigenvalue is; ten minutes. How many directions does a set of vectors really use? We
+# count by hand, then let one function count, and end with the patches of an image. The definitions are those of the
+# page on [matrix entropy](../method/matrix-entropy.md).
 
 # %%
 import math
@@ -22,105 +23,159 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from entropyprune_ref import density_matrix, effective_rank, matrix_entropy, spectrum
+from entropyprune_ref import effective_rank, matrix_entropy, spectrum
 from entropyprune_ref.shapes.world import PATCH_SIZE, draw_scene
 
 # %% [markdown]
 # ## Two rows
 #
-# Two vectors differ in one direction only. Centred, they are opposite points on one line: one eigenvalue has all the
-# variance, and there is no entropy.
+# Each row is one vector. First subtract the mean row ([Eq. 1.1](../method/matrix-entropy.md#eq-1-1)). What is left of
+# two rows is always one vector and its opposite.
 
 # %%
-two = torch.tensor([[1.0, 2.0, 3.0], [2.0, 0.0, 3.0]])
-print(spectrum(two, "covariance"))
-print(matrix_entropy(two))
+two = torch.tensor([[1.0, 2.0], [5.0, 0.0]])
+centred = two - two.mean(0)
+print(centred)
 
 # %% [markdown]
-# ## Four points of a cross
+# Then take the covariance $\Sigma = \tilde Z^\top \tilde Z / n$ and divide it by its trace, so that its eigenvalues add
+# up to one ([Eqs. 1.2 and 1.3](../method/matrix-entropy.md#eq-1-2)). Here $\Sigma$ has the rows $(4, -2)$ and
+# $(-2, 1)$, and its trace is 5.
+
+# %%
+covariance = centred.T @ centred / 2
+density = covariance / covariance.trace()
+print(density)
+
+# %% [markdown]
+# Each eigenvalue is the share of the variance along one direction. Two points lie on a line: one direction has it all.
+# The entropy of the shares ([Eq. 1.4](../method/matrix-entropy.md#eq-1-4)) is
 #
-# Two points on each axis, all equally far out. The density matrix is half the identity: both eigenvalues are one half,
-# and the entropy is $\log 2$. Its exponential, the effective rank, says it in a count: two directions.
+# $$H = -\sum_i \lambda_i \log \lambda_i = -1 \log 1 - 0 \log 0 = 0,$$
+#
+# where $0 \log 0$ counts as 0. One function does all of this.
+
+# %%
+print("shares ", spectrum(two).tolist())
+print("entropy", matrix_entropy(two).item())
+
+# %% [markdown]
+# ## A cross
+#
+# Four points, two on each axis, all equally far out. Both axes have half of the variance, so $H = \log 2$. Its
+# exponential is the effective rank ([Eq. 1.6](../method/matrix-entropy.md#eq-1-6)), and it reads as a count: two
+# directions.
 
 # %%
 cross = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-print(density_matrix(cross))
-print(matrix_entropy(cross).item(), math.log(2), effective_rank(cross).item())
+print("entropy       ", matrix_entropy(cross).item(), "and log 2 is", math.log(2))
+print("effective rank", effective_rank(cross).item())
 
 # %% [markdown]
-# ## Squeezing the cross
+# ## Between one and two
 #
-# Now let one axis shrink. The share of the variance along it falls with the square, and so does the effective rank,
-# from two directions to one. No threshold had to say when a direction stops counting.
+# Let the second axis shrink to length $a$. The shares are now $1 / (1 + a^2)$ and $a^2 / (1 + a^2)$, and the effective
+# rank falls smoothly from two to one. The rank of the matrix would say 2 all the way, and then jump; no threshold is
+# needed here.
 
 # %%
-# alt: The effective rank of a cross rises from 1 to 2 as its second axis grows from nothing to the length of the first.
+# alt: The effective rank of the cross rises smoothly from 1 to 2 as its second axis grows from length 0 to length 1.
 lengths = torch.linspace(0, 1, 50)
-squeezed = torch.stack([cross * torch.tensor([1.0, float(length)]) for length in lengths])
-ranks = effective_rank(squeezed)  # a batch: one number for each of the 50 matrices
-plt.figure(figsize=(5, 2.6))
-plt.plot(lengths, ranks)
-plt.xlabel("length of the second axis")
-plt.ylabel("effective rank")
+crosses = cross * torch.stack((torch.ones(50), lengths), 1)[:, None]  # 50 crosses in one batch
+ranks = effective_rank(crosses)
+
+figure, place = plt.subplots(figsize=(5, 2.6))
+place.plot(lengths.numpy(), ranks.numpy())
+place.set(xlabel="length $a$ of the second axis", ylabel="effective rank")
+figure.tight_layout()
+
 # %% [markdown]
 # ## What does not matter
 #
-# Scale, a common shift, a rotation of the features and the order of the rows leave it as it is.
+# Only the shape of the cloud counts. Its size, its place, the direction it faces and the order of the points do not.
 
 # %%
 generator = torch.Generator().manual_seed(0)
-features = torch.randn(12, 5, generator=generator, dtype=torch.float64)
+cloud = torch.randn(12, 5, generator=generator, dtype=torch.float64)
 rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator, dtype=torch.float64)).Q
-for changed in (7 * features, features + 3, features @ rotation, features.flip(0)):
-    print(f"{matrix_entropy(changed) - matrix_entropy(features):+.1e}")
+changes = {
+    "as it is": cloud,
+    "seven times as large": 7 * cloud,
+    "moved": cloud + torch.arange(5.0),
+    "rotated": cloud @ rotation,
+    "in another order": cloud.flip(0),
+    "one axis stretched": cloud * torch.tensor([9.0, 1.0, 1.0, 1.0, 1.0]),
+}
+for change, changed in changes.items():
+    print(f"{change:<21}{matrix_entropy(changed):.12f}")
 
 # %% [markdown]
+# Only the last one differs: stretching one axis changes the shape.
+#
 # ## The patches of an image
 #
-# An image of the little world, cut into patches of 8 × 8 pixels with three colours: 144 samples of 192 features. Most
-# of it is grey background, so a few directions hold most of the variance. How many?
+# Now something larger. An image of the bundled [little world](../reference/shapes.md), cut into patches of 8 × 8 pixels
+# in three colours: 144 vectors of 192 numbers. How many directions do they use? Noise of the same size is there for
+# comparison.
 
 # %%
 image = torch.from_numpy(draw_scene(42, 7).image).double() / 255
 patches = image.unfold(0, PATCH_SIZE, PATCH_SIZE).unfold(1, PATCH_SIZE, PATCH_SIZE).reshape(-1, 3 * PATCH_SIZE**2)
 noise = torch.rand(patches.shape, generator=generator, dtype=torch.float64)
-print(f"{tuple(patches.shape)}: effective rank {effective_rank(patches):.1f} of at most {min(143, 192)}")
-print(f"noise of the same size: {effective_rank(noise):.1f}")
+print(f"{len(patches)} patches of {patches.shape[1]} numbers, so at most {min(len(patches) - 1, patches.shape[1])}")
+print(f"the image uses {effective_rank(patches):.1f} directions, noise {effective_rank(noise):.1f}")
 
 # %%
-# alt: An image with small coloured shapes; the eigenvalues of its patches fall steeply, those of noise slowly.
-figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8))
-left.imshow(image)
+# alt: An image with a few small coloured shapes. The eigenvalues of its patches fall steeply, those of noise slowly.
+figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.7))
+left.imshow(image.numpy())
 left.axis("off")
-right.semilogy(spectrum(patches)[:100], label="patches of the image")
-right.semilogy(spectrum(noise)[:100], label="noise")
+right.semilogy(range(1, 101), spectrum(patches)[:100].numpy(), label="patches of the image")
+right.semilogy(range(1, 101), spectrum(noise)[:100].numpy(), linestyle="--", label="noise")
 right.set(xlabel="eigenvalue", ylabel="share of the variance")
-right.legend()
+right.legend(frameon=False)
+figure.tight_layout()
+
+# %% [markdown]
+# Most patches show grey background, and a few directions say nearly everything about them. EntropyPrune asks this one
+# question twice: of the hidden states of all visual tokens, to find out
+# [*when* to prune](03_entropy_collapse_layer.md), and of the heads of a single token, to find out
+# [*what* to prune](04_prune_a_llava.md).
+
 # %% [markdown]
 # ## What was shown
 
 # %%
+assert torch.equal(covariance, torch.tensor([[4.0, -2.0], [-2.0, 1.0]]))
 assert matrix_entropy(two) < 1e-12
 assert math.isclose(matrix_entropy(cross).item(), math.log(2), rel_tol=1e-12)
-assert bool((ranks.diff() >= 0).all()) and math.isclose(ranks[-1].item(), 2.0, rel_tol=1e-12)
-assert abs(matrix_entropy(features @ rotation) - matrix_entropy(features)) < 1e-12
-assert effective_rank(patches) < 30 < effective_rank(noise)
+shares = torch.stack((1 / (1 + lengths.double() ** 2), lengths.double() ** 2 / (1 + lengths.double() ** 2)), 1)
+assert torch.allclose(ranks, torch.special.entr(shares).sum(1).exp())
+entropies = [matrix_entropy(changed).item() for changed in changes.values()]
+assert max(entropies[:-1]) - min(entropies[:-1]) < 1e-12 and entropies[0] - entropies[-1] > 0.1
+assert effective_rank(patches) < 15 and effective_rank(noise) > 90
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Three points at the corners of an equilateral triangle: what is the entropy?
-# 2. What is the largest entropy that ten vectors of a thousand features can have?
+# 1. Three points at the corners of an equilateral triangle: what is their entropy?
+# 2. What is the largest entropy that ten vectors of a thousand numbers can have?
+# 3. Five equal vectors have no variance, and $\rho$ would be $0 / 0$. What does the function say?
 #
 # <details markdown><summary>Answers</summary>
 #
-# 1. By symmetry the variance is the same along both axes of the plane: $\log 2$.
-# 2. Centring leaves nine dimensions: $\log 9$, for vectors that are pairwise orthogonal and equally long.
+# 1. The triangle looks the same after a third of a turn, so no direction of the plane can have more variance than
+#    another: $\log 2$, as the cross.
+# 2. Centring leaves nine dimensions, so $\log 9$. Ten orthogonal vectors of equal length reach it.
+# 3. Zero, and never NaN: vectors that do not differ use no direction.
+#
+# The cell below checks all three.
 #
 # </details>
 
 # %%
-angles = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64) * 2 * math.pi / 3
-triangle = torch.stack((angles.cos(), angles.sin()), 1)
+corners = torch.arange(3, dtype=torch.float64) * 2 * math.pi / 3
+triangle = torch.stack((corners.cos(), corners.sin()), 1)
 assert math.isclose(matrix_entropy(triangle).item(), math.log(2), rel_tol=1e-12)
 assert math.isclose(matrix_entropy(torch.eye(10, 1000)).item(), math.log(9), rel_tol=1e-12)
+assert matrix_entropy(torch.full((5, 3), 0.1)) == 0

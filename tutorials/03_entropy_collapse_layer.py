@@ -13,8 +13,9 @@
 # %% [markdown]
 # # 3. Find the Entropy Collapse Layer
 #
-# For who wants to prune at the right place; ten minutes. The bundled model, its untrained twin, and curves that have
-# [no collapse](../method/collapse-layer.md) at all.
+# For anyone who has to decide *when* to prune; ten minutes. We follow the visual tokens of one image through the bundled
+# model, then of many images, then through a model that has learned nothing. The last one is the surprise. Definitions
+# are on the page on the [Entropy Collapse Layer](../method/collapse-layer.md).
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,99 +29,137 @@ from entropyprune_ref.llava import pixels
 from entropyprune_ref.shapes.world import draw_scene
 
 model = Llava.from_pretrained()
+print(model.config.decoder.layers, "decoder layers,", model.config.vision.patches, "visual tokens")
 
 # %% [markdown]
 # ## One image, state by state
 #
-# `keep_trace=True` returns every state. State $i$ enters layer $i$; the last one leaves the model. The visual tokens
-# are those that belong to an image.
+# *State* $i$ is what enters decoder layer $i$; the last state leaves the model. `keep_trace=True` returns them all, and
+# `image_index` says which positions belong to an image.
 
 # %%
-image = draw_scene(42, 7).image
+image = pixels(torch.from_numpy(draw_scene(42, 7).image)[None])
 with torch.no_grad():
-    output = model(pixels(torch.from_numpy(image)[None]), ["how many things are there"], keep_trace=True)
+    output = model(image, ["how many things are there"], keep_trace=True)
 visual = output.prompt.image_index[0] >= 0
 states = torch.stack([state[0, visual] for state in output.states])
+print(tuple(states.shape), "states, tokens, features")
+
+# %% [markdown]
+# Each state gives one matrix entropy, with the tokens as rows ([Eq. 4.1](../method/collapse-layer.md#eq-4-1)). The
+# Entropy Collapse Layer is the state into which it falls most ([Eq. 4.3](../method/collapse-layer.md#eq-4-3)).
+
+# %%
 curve = layer_entropy(states)
-print(tuple(states.shape), curve.numpy().round(2))
+print(curve.numpy().round(2))
 print(collapse_layer(curve))
 
 # %% [markdown]
-# ## Many images, trained and untrained
+# It names the first state *after* the drop, which is also the first layer that runs pruned.
 #
-# One image says little. Here are 64, in the bundled model and in the same architecture with random weights.
+# ## Many images
+#
+# One image says little, so here are 64. The drop is averaged over them before the largest is taken. *Consistency* is the
+# share of images that give the same layer when taken alone, and the interval comes from resampling the images.
 
 # %%
 images = np.stack([draw_scene(42, index).image for index in range(64)])
-torch.manual_seed(0)
-untrained = Llava(model.config).eval()
-curves = {"trained": entropy_curves(model, images), "random weights": entropy_curves(untrained, images)}
-for name, values in curves.items():
-    print(f"{name}: {collapse_layer(values)}")
+curves = {"trained": entropy_curves(model, images)}
+print(collapse_layer(curves["trained"]))
+
+# %% [markdown]
+# ## A model that has learned nothing
+#
+# The same architecture with random weights. If the collapse came from learning, there would be none.
 
 # %%
-# alt: Entropy against state for 64 images and their mean. Trained: a fall at state 2. Random weights: flatter.
-figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
+torch.manual_seed(0)
+untrained = Llava(model.config).eval()
+curves["random weights"] = entropy_curves(untrained, images)
+print(collapse_layer(curves["random weights"]))
+
+# %%
+# alt: Entropy by state for 64 images and their mean. Trained, it falls most into state 2; random weights, into state 4.
+figure, axes = plt.subplots(1, 2, figsize=(7, 2.8))
 for place, (name, values) in zip(axes, curves.items(), strict=True):
-    place.plot(values.T, color="tab:blue", alpha=0.15, linewidth=0.6)
-    place.plot(values.mean(0), color="tab:blue", marker="o")
-    place.axvline(collapse_layer(values).layer, color="tab:red", linestyle="--")
+    place.plot(values.T.numpy(), color="C0", alpha=0.15, linewidth=0.6)
+    place.plot(values.mean(0).numpy(), color="C0", marker="o", markersize=4)
+    layer = collapse_layer(values).layer
+    place.axvspan(layer - 1, layer, color="C1", alpha=0.2, linewidth=0)
     place.set(xlabel="state", title=name)
 axes[0].set_ylabel("entropy, nats")
+figure.tight_layout()
+
 # %% [markdown]
-# Random weights have a drop as well, and *every* image agrees on it. So agreement proves nothing by itself. Look at
-# where the drop is, and how sharp.
+# There is one, it is later, and *every* image agrees on it: more than agree in the trained model. So neither a drop nor
+# agreement on it proves that anything was learned. What sets the trained curve apart is where it falls and how sharply
+# ([Eq. 4.4](../method/collapse-layer.md#eq-4-4)); the height of the curves is another matter. Whether a layer is a good
+# one to prune at is a question for [accuracy](04_prune_a_llava.md), not for the curve.
 
 # %% [markdown]
 # ## When there is none
 #
-# A detector must be able to say no.
+# A detector must be able to say no. It does on a flat and on a rising curve. And a drop into the very last state is a
+# drop, but leaves no layer to prune.
 
 # %%
-for name, values in {
-    "flat": [2.0, 2.0, 2.0, 2.0],
-    "rising": [1.0, 1.5, 2.0, 2.2],
-    "into the last state": [2.0, 2.0, 2.0, 1.0],
-}.items():
-    print(f"{name}: {collapse_layer(torch.tensor(values))}")
+made = {
+    "flat": torch.tensor([2.0, 2.0, 2.0, 2.0]),
+    "rising": torch.tensor([1.0, 1.5, 2.0, 2.2]),
+    "late": torch.tensor([2.0, 2.0, 2.0, 1.0]),
+}
+for name, values in made.items():
+    print(f"{name}: {collapse_layer(values)}\n")
 
 # %% [markdown]
 # ## Other definitions
 #
-# The paper does not publish its rule. Others could be meant by the same words, and they do not always agree.
+# The paper speaks of "a sharp and consistent drop"; no detector of its authors is known to us, and the mean drop is our
+# reading *(inferred)*. Other rules fit the words as well. On the curves of the trained model they agree, on a curve with
+# two drops they do not.
 
 # %%
 two_drops = torch.tensor([4.0, 3.0, 3.0, 1.5, 1.4, 0.6])
-print("mean drop:", collapse_layer(two_drops).layer)
-print(other_definitions(two_drops))
+for name, values in {"trained": curves["trained"], "two drops": two_drops}.items():
+    print(f"{name:<10}", {"mean_drop": collapse_layer(values).layer, **other_definitions(values)})
 
 # %% [markdown]
 # ## What was shown
 
 # %%
 found = {name: collapse_layer(values) for name, values in curves.items()}
-assert found["trained"].layer == 2
-assert found["random weights"].consistency == 1.0 and found["random weights"].layer > 2
+assert found["trained"].layer == 2 and found["trained"].interval == (2, 2)
+assert found["random weights"].consistency == 1 > found["trained"].consistency
+assert found["random weights"].layer > found["trained"].layer
 assert found["trained"].sharpness > found["random weights"].sharpness
-assert not collapse_layer(torch.tensor([1.0, 1.5, 2.0, 2.2])).found
-assert not collapse_layer(torch.tensor([2.0, 2.0, 2.0, 1.0])).prunable
+assert not collapse_layer(made["flat"]).found and not collapse_layer(made["rising"]).found
+assert collapse_layer(made["late"]).found and not collapse_layer(made["late"]).prunable
+assert collapse_layer(two_drops).layer != other_definitions(two_drops)["relative_drop"]
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many of the 64 trained curves, taken alone, give layer 2?
-# 2. Make a curve on which the mean drop and the relative drop disagree.
+# 1. In the trained model, which layers do the images give that do not agree?
+# 2. Does the question change the curve? Ask another one about the same image.
+# 3. Make a curve on which the largest mean drop and the largest relative drop disagree.
 #
 # <details markdown><summary>Answers</summary>
 #
-# 1. `consistency` is their share; the cell below counts them.
-# 2. A large drop from a high entropy, then a smaller one from a low entropy: 8, 6, 1.5, 1.5, 0.2.
+# 1. Run `collapse_layer` on each curve alone and count: the cell below does.
+# 2. No. The visual tokens stand before the question, and attention is causal: they cannot see it.
+# 3. A large drop from a high entropy, then a smaller one from a low entropy, such as 8, 6, 1.5, 1.5, 0.2.
 #
 # </details>
 
 # %%
-alone = [collapse_layer(curve).layer for curve in curves["trained"]]
-print(f"{alone.count(2)} of {len(alone)}")
+alone = [collapse_layer(values).layer for values in curves["trained"]]
+print({layer: alone.count(layer) for layer in sorted(set(alone))})
 assert alone.count(2) / len(alone) == found["trained"].consistency
+
+with torch.no_grad():
+    asked = model(image, ["what color is the circle"], keep_trace=True)
+other = layer_entropy(torch.stack([state[0, asked.prompt.image_index[0] >= 0] for state in asked.states]))
+assert torch.allclose(other, curve, atol=1e-4)
+
 disagree = torch.tensor([8.0, 6.0, 1.5, 1.5, 0.2])
 assert collapse_layer(disagree).layer == 2 and other_definitions(disagree)["relative_drop"] == 4

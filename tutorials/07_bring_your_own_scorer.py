@@ -87,6 +87,7 @@ for name, share in found.items():
 
 # %%
 assert found["unusual (ours)"] > found["random"]
+assert found["token entropy"] > found["random"]
 with torch.no_grad():
     output = model(images[:1], [asked["color"][0].text], pruner=EntropyPrune(1, keep=24, scorer=unusual))
 assert len(output.kept_visual()[0]) == 24

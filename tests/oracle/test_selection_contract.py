@@ -108,12 +108,12 @@ def test_magnitudes_reach_both_ends_of_the_dtype(dtype: torch.dtype) -> None:
     hypothesis.find(scores.scores(setting(dtype), "magnitudes"), wanted)
 
 
-@given(scores.scores(setting(), "view", axes=(1, 1), least_tokens=2))
-def test_views_of_scores_differ_from_their_memory(case: Case) -> None:
+@given(scores.scores(setting(), "view", axes=(0, 1), least_tokens=2))
+def test_views_of_scores_are_not_laid_out_as_their_shape_says(case: Case) -> None:
     built = scores.build(case, torch.float64)
-    memory = torch.as_strided(built, built.shape, torch.empty(built.shape).stride(), storage_offset=0)
-    hypothesis.assume(len(built) > 1 or case.numbers["layout"] != "transposed")
-    assert not torch.equal(memory, built)
+    if case.numbers["layout"] == "transposed":
+        hypothesis.assume(len(built) > 1)
+    assert not built.is_contiguous() or built.storage_offset() > 0
 
 
 @pytest.mark.parametrize("keep", ["some", "extremes", "any"])
