@@ -13,9 +13,9 @@
 # %% [markdown]
 # # 3. Find the Entropy Collapse Layer
 #
-# For anyone who has to decide *when* to prune; ten minutes. We follow the visual tokens of one image through the bundled
-# model, then of many images, then through a model that has learned nothing. The last one is the surprise. Definitions
-# are on the page on the [Entropy Collapse Layer](../method/collapse-layer.md).
+# For anyone who has to decide *when* to prune; ten minutes. We follow the visual tokens of one image through the
+# bundled model, then of many images, then through a model that has learned nothing. The last one is the surprise.
+# Definitions are on the page on the [Entropy Collapse Layer](../method/collapse-layer.md).
 
 # %%
 import matplotlib.pyplot as plt
@@ -59,8 +59,8 @@ print(collapse_layer(curve))
 #
 # ## Many images
 #
-# One image says little, so here are 64. The drop is averaged over them before the largest is taken. *Consistency* is the
-# share of images that give the same layer when taken alone, and the interval comes from resampling the images.
+# One image says little, so here are 64. The drop is averaged over them before the largest is taken. *Consistency* is
+# the share of images that give the same layer when taken alone, and the interval comes from resampling the images.
 
 # %%
 images = np.stack([draw_scene(42, index).image for index in range(64)])
@@ -114,9 +114,9 @@ for name, values in made.items():
 # %% [markdown]
 # ## Other definitions
 #
-# The paper speaks of "a sharp and consistent drop"; no detector of its authors is known to us, and the mean drop is our
-# reading *(inferred)*. Other rules fit the words as well. On the curves of the trained model they agree, on a curve with
-# two drops they do not.
+# The paper speaks of "a sharp and consistent drop"; no detector of its authors is known to us, and the mean drop is
+# our reading *(inferred)*. Other rules fit the words as well. On the curves of the trained model they agree, on a
+# curve with two drops they do not.
 
 # %%
 two_drops = torch.tensor([4.0, 3.0, 3.0, 1.5, 1.4, 0.6])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropyprune_ref.oracle.tolerances import plain_matrix_entropy, plain_token_entropy
+from entropyprune_ref.oracle.tolerances import plain_token_entropy
 from entropyprune_ref.scoring import Convention
 
 Implementation = Callable[[Tensor], object]
@@ -93,11 +93,15 @@ def by_numpy(queries: np.ndarray, convention: Convention) -> np.ndarray:
     return -(levels * np.log(np.where(levels > 0, levels, 1))).sum(-1)
 
 
-def compiled(backend: str) -> Callable[[Tensor, Convention], Tensor]:
-    """The plain formula through torch.compile, for any shape."""
-    return torch.compile(plain_token_entropy, backend=backend, dynamic=True)
-
-
 def compiled_matrix_entropy(backend: str) -> Callable[[Tensor], Tensor]:
-    """The plain matrix entropy through torch.compile, for any shape."""
-    return torch.compile(plain_matrix_entropy, backend=backend, dynamic=True)
+    """The formula through torch.compile, for any shape; written out, since run-time shape checks cannot be traced."""
+
+    def entropy(features: Tensor) -> Tensor:
+        rows = features - features.mean(-2, keepdim=True)
+        product = rows.mT @ rows
+        trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+        density = product / torch.where(trace > 0, trace, torch.ones_like(trace))
+        levels = torch.linalg.eigvalsh(density.to(torch.promote_types(density.dtype, torch.float32))).clamp(min=0)
+        return -torch.special.xlogy(levels, levels).sum(-1).to(features.dtype)
+
+    return torch.compile(entropy, backend=backend, dynamic=True)

@@ -47,11 +47,41 @@ def _feasible(draw: Draw) -> Case:
 
 @st.composite
 def _exact_averages(draw: Draw) -> Case:
-    """Averages that are met exactly, and just not: as decimals, where a binary fraction would be a little off."""
-    sizes = draw(_depths().map(lambda drawn: drawn | {"layers": draw(st.sampled_from([2, 4, 5, 8, 10, 20, 25, 40]))}))
-    sizes["prune_layer"] = draw(st.integers(1, sizes["layers"] - 1), label="prune layer")
+    """Averages that are met exactly, as decimals, at numbers of layers that give back x from x / layers in float64.
+
+    Those are the sums of two powers of two (Kahan), so the equation as it stands, in float64, is right here.
+    """
+    layers = draw(st.sampled_from([2, 4, 5, 8, 10, 20, 40]), label="layers")
+    sizes = {
+        "visual_tokens": draw(st.integers(1, 3000), label="visual tokens"),
+        "layers": layers,
+        "prune_layer": draw(st.integers(1, layers - 1), label="prune layer"),
+    }
     keep = draw(st.integers(0, sizes["visual_tokens"]), label="keep")
     average = float(_exact(sizes, keep))  # at most three decimals: its shortest form is the exact number
+    return Case("average", {"average": average, **sizes})
+
+
+def in_float64(average: float, *, visual_tokens: int, layers: int, prune_layer: int) -> float:
+    """The quotient of Eq. 5.1 as it stands, every operation rounded."""
+    return (layers * average - prune_layer * visual_tokens) / (layers - prune_layer)
+
+
+@st.composite
+def _hard_decimals(draw: Draw) -> Case:
+    """Averages that leave a whole number, and of which float64 makes one less."""
+    layers = draw(st.sampled_from([25, 50, 100, 125]), label="layers")
+    visual = draw(st.integers(1000, 3000), label="visual tokens")
+    sizes = {
+        "visual_tokens": visual,
+        "layers": layers,
+        "prune_layer": draw(st.integers(1, min(8, layers - 1)), label="prune layer"),
+    }
+    first = draw(st.integers(1, visual), label="keep at least")
+    for keep in (*range(first, visual + 1), *range(1, first)):
+        average = float(_exact(sizes, keep))
+        if in_float64(average, **sizes) < keep:
+            break
     return Case("average", {"average": average, **sizes})
 
 
@@ -113,7 +143,8 @@ TOKENS_TO_KEEP = Contract(
             st.sampled_from([Case("average", numbers) for numbers in PUBLISHED]),
         ),
         _law("average", "the mean over all layers is the most that does not exceed the average", _feasible()),
-        _law("exact averages", "an average that is met exactly leaves that many, read as a decimal", _exact_averages()),
+        _law("exact averages", "an average that is met exactly leaves that many", _exact_averages()),
+        _law("exact decimals", "so it does where float64 falls short: an average is a decimal", _hard_decimals()),
         _law("infeasible average", "an average that the first layers alone exceed is refused", _infeasible(), _refuses),
         _law("impossible numbers", "a layer or an average that cannot exist is refused", _impossible(), _refuses),
     ),

@@ -21,6 +21,13 @@ mutant("tokens_to_keep", "average over the pruned layers only")(
         average + 0 * _quotient(average, visual_tokens, layers, prune_layer)
     )
 )
+mutant("tokens_to_keep", "quotient in float64")(lambda average, **sizes: int(_quotient(average, **sizes)))
+mutant("tokens_to_keep", "average read as a binary fraction")(
+    lambda average, **sizes: tokens_to_keep(Fraction(average), **sizes)
+)
+mutant("tokens_to_keep", "average cut to a whole number")(
+    lambda average, **sizes: tokens_to_keep(average, **sizes) and max(0, math.floor(_quotient_of(int(average), **sizes)))
+)
 mutant("tokens_to_keep", "result as a float")(lambda average, **sizes: float(tokens_to_keep(average, **sizes)))
 
 
