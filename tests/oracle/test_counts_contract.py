@@ -1,5 +1,6 @@
 """The contracts of exact numbers, budgets and FLOPs: expectations by plain arithmetic, and refusals."""
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +15,15 @@ from entropyprune_ref.flops import LLAVA_1_5_7B, DecoderSize, prefill_flops, pru
 from entropyprune_ref.oracle import CONTRACTS, check
 from entropyprune_ref.oracle.checking import SIZES as SIZES_OF_CHECK
 from entropyprune_ref.oracle.checking import judged
-from entropyprune_ref.oracle.contracts.budgets import PUBLISHED, _exact_averages, _feasible, _impossible, _infeasible
+from entropyprune_ref.oracle.contracts.budgets import (
+    PUBLISHED,
+    _exact_averages,
+    _feasible,
+    _hard_decimals,
+    _impossible,
+    _infeasible,
+    in_float64,
+)
 from entropyprune_ref.oracle.contracts.flops import SIZES, _prompts, _real_prompts
 from entropyprune_ref.oracle.laws import Case, Setting
 
@@ -22,6 +31,8 @@ BY_LAW = {
     ("tokens_to_keep", "rounded in place of truncated"): "average",
     ("tokens_to_keep", "infeasible average clipped silently"): "infeasible average",
     ("tokens_to_keep", "floating-point arithmetic"): "exact averages",
+    ("tokens_to_keep", "average read as a binary fraction"): "exact averages",
+    ("tokens_to_keep", "quotient in float64"): "exact decimals",
     ("tokens_to_keep", "K off by one"): "published budgets",
     ("tokens_to_keep", "result as a float"): "kind",
     ("prefill_flops", "MLP counted with two matrices"): "by hand",
@@ -57,8 +68,15 @@ def test_feasible_averages_are_feasible(case: Case) -> None:
 
 
 @given(_exact_averages())
-def test_exact_averages_leave_a_whole_number(case: Case) -> None:
-    assert exact_keep(**case.numbers).denominator == 1
+def test_exact_averages_leave_a_whole_number_in_float64_too(case: Case) -> None:
+    assert exact_keep(**case.numbers) == in_float64(**case.numbers)
+
+
+@given(_hard_decimals())
+def test_hard_decimals_leave_a_whole_number_and_less_in_float64(case: Case) -> None:
+    keep = exact_keep(**case.numbers)
+    assert keep.denominator == 1
+    assert math.floor(in_float64(**case.numbers)) == keep - 1
 
 
 @given(_infeasible())

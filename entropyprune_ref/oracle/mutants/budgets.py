@@ -1,6 +1,9 @@
 """Wrong numbers of tokens to keep."""
 
 import math
+from fractions import Fraction
+
+import numpy as np
 
 from ...pruning import tokens_to_keep
 from .catalogue import mutant
@@ -25,8 +28,8 @@ mutant("tokens_to_keep", "quotient in float64")(lambda average, **sizes: int(_qu
 mutant("tokens_to_keep", "average read as a binary fraction")(
     lambda average, **sizes: tokens_to_keep(Fraction(average), **sizes)
 )
-mutant("tokens_to_keep", "average cut to a whole number")(
-    lambda average, **sizes: tokens_to_keep(average, **sizes) and max(0, math.floor(_quotient_of(int(average), **sizes)))
+mutant("tokens_to_keep", "quotient in float32")(
+    lambda average, **sizes: int(np.float32(tokens_to_keep(average, **sizes) and _quotient(average, **sizes)))
 )
 mutant("tokens_to_keep", "result as a float")(lambda average, **sizes: float(tokens_to_keep(average, **sizes)))
 
