@@ -3,8 +3,6 @@
 import math
 from fractions import Fraction
 
-import numpy as np
-
 from ...pruning import tokens_to_keep
 from .catalogue import mutant
 
@@ -27,9 +25,6 @@ mutant("tokens_to_keep", "average over the pruned layers only")(
 mutant("tokens_to_keep", "quotient in float64")(lambda average, **sizes: int(_quotient(average, **sizes)))
 mutant("tokens_to_keep", "average read as a binary fraction")(
     lambda average, **sizes: tokens_to_keep(Fraction(average), **sizes)
-)
-mutant("tokens_to_keep", "quotient in float32")(
-    lambda average, **sizes: int(np.float32(tokens_to_keep(average, **sizes) and _quotient(average, **sizes)))
 )
 mutant("tokens_to_keep", "result as a float")(lambda average, **sizes: float(tokens_to_keep(average, **sizes)))
 
