@@ -283,7 +283,8 @@ def drop_error(curves: Float[Tensor, "*samples states"]) -> Fraction:
           `test_drop_error_bounds_both_orders_of_computation`
 
     Examples:
-        >>> drop_error(torch.tensor([3.0, 2.0])), f"{float(drop_error(torch.tensor([3.0, 1 / 3]).double())):.1e}"
+        >>> third = torch.tensor([3.0, 1 / 3], dtype=torch.float64)
+        >>> drop_error(torch.tensor([3.0, 2.0])), f"{float(drop_error(third)):.1e}"
         (Fraction(0, 1), '2.0e-15')
     """
     heights = [[Fraction(height) for height in row] for row in _rows(curves)]
