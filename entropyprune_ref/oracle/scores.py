@@ -95,13 +95,23 @@ def _signed_zeros(batch: Shape, generator: torch.Generator, dtype: torch.dtype, 
 
 def _magnitudes(batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int) -> Tensor:
     """Both signs, and powers of two over all ordinary numbers of the dtype, many more than once."""
-    info = torch.finfo(dtype)
-    low, high = round(math.log2(info.tiny)), math.floor(math.log2(info.max))
+    low, high = powers_of_two(dtype)
     powers = torch.randint(low, high + 1, (4,), generator=generator)[
         torch.randint(4, (*batch, tokens), generator=generator)
     ]
     signs = 1 - 2 * torch.randint(2, (*batch, tokens), generator=generator)
     return (signs * 2.0 ** powers.double()).to(dtype)
+
+
+def powers_of_two(dtype: torch.dtype) -> tuple[int, int]:
+    """The least and the greatest exponent of a normal power of two in the dtype.
+
+    Examples:
+        >>> powers_of_two(torch.float64)  # the logarithm of the largest number would round up to 1024
+        (-1022, 1023)
+    """
+    info = torch.finfo(dtype)
+    return math.frexp(info.tiny)[1] - 1, math.frexp(info.max)[1] - 1
 
 
 def _view(batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, layout: str) -> Tensor:

@@ -22,6 +22,7 @@ from entropyprune_ref.oracle.contracts.budgets import (
     _hard_decimals,
     _impossible,
     _infeasible,
+    _just_short,
     in_float64,
 )
 from entropyprune_ref.oracle.contracts.flops import SIZES, _prompts, _real_prompts
@@ -33,6 +34,8 @@ BY_LAW = {
     ("tokens_to_keep", "floating-point arithmetic"): "exact averages",
     ("tokens_to_keep", "average read as a binary fraction"): "exact averages",
     ("tokens_to_keep", "quotient in float64"): "exact decimals",
+    ("tokens_to_keep", "quotient in float32"): "just short",
+    ("tokens_to_keep", "rounded up"): "just short",
     ("tokens_to_keep", "K off by one"): "published budgets",
     ("tokens_to_keep", "result as a float"): "kind",
     ("prefill_flops", "MLP counted with two matrices"): "by hand",
@@ -77,6 +80,13 @@ def test_hard_decimals_leave_a_whole_number_and_less_in_float64(case: Case) -> N
     keep = exact_keep(**case.numbers)
     assert keep.denominator == 1
     assert math.floor(in_float64(**case.numbers)) == keep - 1
+
+
+@given(_just_short())
+def test_averages_just_short_of_a_token_are_one_layer_short(case: Case) -> None:
+    quotient, pruned = exact_keep(**case.numbers), case.numbers["layers"] - case.numbers["prune_layer"]
+    assert math.ceil(quotient) - quotient == Fraction(1, pruned)
+    assert math.floor(in_float64(**case.numbers)) == math.floor(quotient)
 
 
 @given(_infeasible())

@@ -99,11 +99,20 @@ def test_magnitudes_are_ordinary_numbers_of_the_dtype(dtype: torch.dtype, data: 
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_magnitudes_reach_both_ends_of_the_dtype(dtype: torch.dtype) -> None:
+def test_powers_of_two_are_the_outermost_normal_ones(dtype: torch.dtype) -> None:
+    low, high = scores.powers_of_two(dtype)
+    assert torch.tensor(2.0, dtype=torch.float64).pow(low) == torch.finfo(dtype).tiny
+    largest = torch.tensor(2.0, dtype=dtype) ** high
+    assert torch.isfinite(largest) and torch.isinf(2 * largest)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_magnitudes_come_close_to_both_ends_of_the_dtype(dtype: torch.dtype) -> None:
+    low, high = scores.powers_of_two(dtype)
+
     def wanted(case: Case) -> bool:
-        logs = scores.build(case, dtype).double().abs().log2()
-        ends = torch.tensor([torch.finfo(dtype).tiny, torch.finfo(dtype).max], dtype=torch.float64).log2()
-        return bool(logs.min() < ends[0] + 0.2 * ends.diff() and logs.max() > ends[1] - 0.2 * ends.diff())
+        powers = scores.build(case, dtype).double().abs().log2()
+        return bool(powers.min() < 0.8 * low + 0.2 * high and powers.max() > 0.2 * low + 0.8 * high)
 
     hypothesis.find(scores.scores(setting(dtype), "magnitudes"), wanted)
 
@@ -323,6 +332,16 @@ def test_what_is_no_selection_is_reported_as_that(name: str) -> None:
     wrong, law = ANSWERS[name]
     failures = check("select_tokens", wrong, size="quick", shrink=False).failures
     assert law in {failure.law for failure in failures}
+
+
+def test_a_refusal_that_ends_the_program_is_none() -> None:
+    def ends(given_scores: torch.Tensor, keep: int) -> torch.Tensor:
+        if not 0 <= keep <= given_scores.shape[-1]:
+            raise SystemExit(2)
+        return select_tokens(given_scores, keep)
+
+    failure = judged(LAWS["impossible keep"], ends, setting(), SIZES["quick"], shrink=False).failure
+    assert failure is not None and failure.law == "returns" and "SystemExit" in failure.message
 
 
 def test_failures_of_the_selection_name_tokens_and_their_scores() -> None:

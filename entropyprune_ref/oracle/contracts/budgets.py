@@ -86,6 +86,18 @@ def _hard_decimals(draw: Draw) -> Case:
 
 
 @st.composite
+def _just_short(draw: Draw) -> Case:
+    """Averages that are just short of one more token, of so many that float32 does not see it; float64 does."""
+    layers = draw(st.sampled_from([16, 32, 64]), label="layers")
+    visual = draw(st.integers(2**20, 2**24), label="visual tokens")
+    before = draw(st.integers(1, layers - 2), label="prune layer")
+    sizes = {"visual_tokens": visual, "layers": layers, "prune_layer": before}
+    keep = draw(st.integers(2**19, visual - 1), label="keep")
+    short = Fraction(layers - before - 1, layers)  # over a power of two: exact in float64
+    return Case("average", {"average": float(_exact(sizes, keep) + short), **sizes})
+
+
+@st.composite
 def _infeasible(draw: Draw) -> Case:
     """Averages below what the layers before the prune layer spend; -1 < quotient < 0 among them."""
     sizes = draw(_depths().filter(lambda drawn: drawn["prune_layer"] * drawn["visual_tokens"] > drawn["layers"]))
@@ -145,6 +157,7 @@ TOKENS_TO_KEEP = Contract(
         _law("average", "the mean over all layers is the most that does not exceed the average", _feasible()),
         _law("exact averages", "an average that is met exactly leaves that many", _exact_averages()),
         _law("exact decimals", "so it does where float64 falls short: an average is a decimal", _hard_decimals()),
+        _law("just short", "a layer short of one more token keeps no more, of however many", _just_short()),
         _law("infeasible average", "an average that the first layers alone exceed is refused", _infeasible(), _refuses),
         _law("impossible numbers", "a layer or an average that cannot exist is refused", _impossible(), _refuses),
     ),

@@ -3,6 +3,8 @@
 import math
 from fractions import Fraction
 
+import numpy as np
+
 from ...pruning import tokens_to_keep
 from .catalogue import mutant
 
@@ -81,3 +83,10 @@ def _(average: int | float, *, visual_tokens: int, layers: int, prune_layer: int
     if prune_layer == 0:
         return int(average)
     return tokens_to_keep(average, visual_tokens=visual_tokens, layers=layers, prune_layer=prune_layer)
+
+
+@mutant("tokens_to_keep", "quotient in float32")
+def _(average: int | float, *, visual_tokens: int, layers: int, prune_layer: int) -> int:
+    tokens_to_keep(average, visual_tokens=visual_tokens, layers=layers, prune_layer=prune_layer)  # refuses
+    spare = np.float32(layers) * np.float32(average) - np.float32(prune_layer * visual_tokens)
+    return int(spare / np.float32(layers - prune_layer))
