@@ -4,9 +4,9 @@
     report = check("token_entropy", my_function, dtype=torch.float32)
     print(report)
 
-Reading order: `tolerances` (how far a correct implementation may be off), `matrices` (inputs that hurt), `laws`,
-`contracts` (what must hold), `checking`, `report`; `mutants` (what must be caught), `selftest`; `vectors` (the same as
-files, for programs in any language).
+Reading order: `tolerances` (how far a correct implementation may be off; measured on `plain_entropies` and
+`plain_decoder`), `inputs` (that hurt), `laws` and `contracts` (what must hold), `checking`, `report`; `mutants` (what
+must be caught), `selftest`; `vectors` (the same as files, for programs in any language).
 """
 
 try:

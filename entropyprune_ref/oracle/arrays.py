@@ -1,6 +1,7 @@
 """Between the arrays of the kit and those of a candidate: torch, NumPy, JAX, or anything with a standard protocol."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,13 @@ def take(value: Any) -> Tensor:
             return torch.from_numpy(array.astype(np.float32)).bfloat16()
         raise TypeError(f"an array or a number, got {type(value).__name__}")
     return torch.from_numpy(np.array(array, copy=True))
+
+
+def shown(value: Any) -> str:
+    """Returns what a message says of an argument: dtype and shape of an array, and its values too if they are few."""
+    if isinstance(value, Tensor):
+        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        return f"{kind} {value.tolist()}" if value.numel() <= 12 else kind
+    if isinstance(value, Mapping):
+        return f"{{{len(value)} entries}}"
+    return repr(value)

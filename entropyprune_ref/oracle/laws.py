@@ -12,7 +12,7 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from ..scoring import PAPER, Convention
-from .arrays import give, take
+from .arrays import give, shown, take
 from .report import Failure
 
 Numbers = Mapping[str, Any]
@@ -288,18 +288,9 @@ def _same_bits(before: Any, after: Any) -> bool:
 
 
 def _described(call: Call) -> str:
-    parts = [_shown(argument) for argument in call.arguments]
-    parts += [f"{name}={_shown(value)}" for name, value in call.options.items()]
+    parts = [shown(argument) for argument in call.arguments]
+    parts += [f"{name}={shown(value)}" for name, value in call.options.items()]
     return ", ".join(parts)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Tensor):
-        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-        return f"{kind} {value.tolist()}" if value.numel() <= 12 else kind
-    if isinstance(value, dict):
-        return f"{{{len(value)} entries}}"
-    return repr(value)
 
 
 def _name(candidate: Callable[..., Any]) -> str:

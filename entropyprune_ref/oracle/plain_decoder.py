@@ -136,6 +136,32 @@ def final_logits(
     return rms_norm(hidden, weights["norm.weight"], sizes["norm_eps"]) @ weights["lm_head.weight"].mT
 
 
+def parameter_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Every weight of the decoder, named as in a checkpoint of Llama, and its shape.
+
+    Args:
+        sizes: Of the decoder: `layers`, `hidden`, `heads`, `kv_heads`, `head_dim`, `mlp`, `vocabulary`.
+    """
+    hidden, mlp = int(sizes["hidden"]), int(sizes["mlp"])
+    wide, narrow = (int(sizes[heads] * sizes["head_dim"]) for heads in ("heads", "kv_heads"))
+    layer = {
+        "self_attn.q_proj": (wide, hidden),
+        "self_attn.k_proj": (narrow, hidden),
+        "self_attn.v_proj": (narrow, hidden),
+        "self_attn.o_proj": (hidden, wide),
+        "mlp.gate_proj": (mlp, hidden),
+        "mlp.up_proj": (mlp, hidden),
+        "mlp.down_proj": (hidden, mlp),
+        "input_layernorm": (hidden,),
+        "post_attention_layernorm": (hidden,),
+    }
+    return {"norm.weight": (hidden,), "lm_head.weight": (int(sizes["vocabulary"]), hidden)} | {
+        f"layers.{number}.{name}.weight": shape
+        for number in range(int(sizes["layers"]))
+        for name, shape in layer.items()
+    }
+
+
 def causal(seen: Bool[Tensor, " sequence"]) -> Bool[Tensor, "sequence sequence"]:
     """Which keys each token may look at: those before it that are `seen`, and itself.
 

@@ -48,10 +48,17 @@ FAULTY = """<!doctype html><html><head><title>x</title></head><body data-md-colo
 <span class="katex-tag" style="position: relative; left: -2em">(1)</span></span>
 <script src="http://192.0.2.1/foreign.js"></script><script>throw new Error("wrong")</script></div></body></html>"""
 
+SOUND = """<!doctype html><html lang="en"><title>x</title><main><h1>Sound</h1></main><script>
+const dark = matchMedia("(prefers-color-scheme: dark)")
+const follow = () => document.body.setAttribute("data-md-color-scheme", dark.matches ? "slate" : "default")
+dark.addEventListener("change", follow)
+follow()
+</script></html>"""
+
 
 def test_visit_sees_every_kind_of_fault(tmp_path: Path) -> None:
     (tmp_path / "faulty.html").write_text(FAULTY)
-    (tmp_path / "sound.html").write_text('<!doctype html><html lang="en"><title>x</title><main><h1>Sound</h1></main>')
+    (tmp_path / "sound.html").write_text(SOUND)
     seen = visit(tmp_path, ["faulty.html", "sound.html"], ["faulty.html", "sound.html"])
     faulty = {fault.kind for fault in seen.faults if fault.page == "faulty.html"}
     assert faulty == {

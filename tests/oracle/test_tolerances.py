@@ -9,14 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entropyprune_ref.oracle.plain_entropies import plain_matrix_entropy, plain_token_entropy
 from entropyprune_ref.oracle.tolerances import (
     allowance,
     disputed,
     entropy_floor,
     fannes_audenaert,
     plain_factor,
-    plain_matrix_entropy,
-    plain_token_entropy,
     spectral_distance,
     token_entropy_floor,
 )

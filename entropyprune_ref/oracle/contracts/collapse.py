@@ -8,7 +8,7 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from ...collapse import collapse_layer
-from ..curves import (
+from ..inputs.curves import (
     build,
     disagreeing_samples,
     equal_drops,

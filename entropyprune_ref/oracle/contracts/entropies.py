@@ -10,9 +10,10 @@ from torch import Tensor
 from ...collapse import layer_entropy
 from ...entropy import matrix_entropy
 from ...scoring import token_entropy
+from ..inputs.matrices import build, empty_batches, largest_rank, matrices
 from ..laws import Contract, Law, Setting, Trial
-from ..matrices import build, empty_batches, largest_rank, matrices
-from ..tolerances import allowance, entropy_floor, plain_matrix_entropy, plain_token_entropy, token_entropy_floor
+from ..plain_entropies import plain_matrix_entropy, plain_token_entropy
+from ..tolerances import allowance, entropy_floor, token_entropy_floor
 
 Reference = Callable[[Tensor, Setting], tuple[Tensor, Tensor]]
 

@@ -37,9 +37,9 @@ from torch import Tensor
 from ...pruning import select_tokens, split_keep
 from ...scoring import token_entropy
 from ..arrays import take
+from ..inputs.prompts import Prompt, build, prompts
 from ..laws import Broken, Contract, Law, Setting, Trial
 from ..plain_decoder import Run, masked_run, pruned_run
-from ..prompts import Prompt, build, prompts
 from ..tolerances import decoder_allowance, disputed, token_score_error
 
 STATEMENTS = {

@@ -7,8 +7,8 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from ...pruning import select_tokens
+from ..inputs.scores import build, cuts, empty_batches, impossible_keeps, scores
 from ..laws import Case, Contract, Law, Setting, Trial
-from ..scores import build, cuts, empty_batches, impossible_keeps, scores
 from .answers import refused
 
 

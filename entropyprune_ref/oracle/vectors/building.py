@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ...scoring import CONVENTIONS
-from ..tolerances import allowance, entropy_floor, plain_matrix_entropy, plain_token_entropy, token_entropy_floor
+from ..plain_entropies import plain_matrix_entropy, plain_token_entropy
+from ..tolerances import allowance, entropy_floor, token_entropy_floor
 from .case import DTYPES, Alternative, Cut, Expected, VectorCase, rounded_up
 from .contracts import answers
 

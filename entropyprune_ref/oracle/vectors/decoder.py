@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...pruning import kept_mask
 from ...scoring import CONVENTIONS, Convention, token_entropy
-from ..plain_decoder import Run, masked_run
-from ..prompts import Prompt
+from ..inputs.prompts import Prompt
+from ..plain_decoder import Run, masked_run, parameter_shapes
 from .draws import integers
 
 SIZES = {
@@ -89,28 +89,10 @@ def scores_of(run: Run, prompt: Prompt, convention: Convention) -> Tensor:
 
 def weights() -> dict[str, Tensor]:
     """Returns the weights of the decoder: multiples of 1/128, so large that attention is far from uniform."""
-    hidden, wide, narrow, mlp = 12, 16, 8, 10
-    matrices = {
-        "self_attn.q_proj": (wide, hidden),
-        "self_attn.k_proj": (narrow, hidden),
-        "self_attn.v_proj": (narrow, hidden),
-        "self_attn.o_proj": (hidden, wide),
-        "mlp.gate_proj": (mlp, hidden),
-        "mlp.up_proj": (mlp, hidden),
-        "mlp.down_proj": (hidden, mlp),
-    }
-    drawn = {"norm.weight": _norm("norm"), "lm_head.weight": _matrix("lm_head", SIZES["vocabulary"], hidden)}
-    for number in range(int(SIZES["layers"])):
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            drawn[f"layers.{number}.{name}.weight"] = _norm(f"layers.{number}.{name}")
-        for name, shape in matrices.items():
-            drawn[f"layers.{number}.{name}.weight"] = _matrix(f"layers.{number}.{name}", *shape)
-    return drawn
+    return {name: _parameter(name.removesuffix(".weight"), shape) for name, shape in parameter_shapes(SIZES).items()}
 
 
-def _matrix(name: str, *shape: Any) -> Tensor:
+def _parameter(name: str, shape: tuple[int, ...]) -> Tensor:
+    if len(shape) == 1:
+        return 1 + integers(f"weights/{name}", *shape, low=-32, high=32) / 128
     return integers(f"weights/{name}", *shape) / 128
-
-
-def _norm(name: str) -> Tensor:
-    return 1 + integers(f"weights/{name}", 12, low=-32, high=32) / 128

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..arrays import shown
 from ..report import Verdict
 from ..resemblance import same_answer
 from .case import DTYPES, VectorCase
@@ -131,7 +131,7 @@ def _failure(
         seed=read.manifest["generator"]["seed"],
         family="vectors",
         numbers={},
-        inputs=", ".join(f"{name} {_shown(value)}" for name, value in case.inputs.items()),
+        inputs=", ".join(f"{name} {shown(value)}" for name, value in case.inputs.items()),
         candidate=str(path),
         index=wrong.index,
         error=wrong.error,
@@ -159,12 +159,3 @@ def _alike(case: VectorCase, given: Mapping[str, Tensor], dtype: str) -> tuple[s
         if given.keys() <= answered.keys() and all(same):
             alike.append(mutant.name)
     return tuple(alike)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Tensor):
-        kind = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-        return f"{kind} {value.tolist()}" if value.numel() <= 12 else kind
-    if isinstance(value, Mapping):
-        return f"({len(value)} entries)"
-    return repr(value)

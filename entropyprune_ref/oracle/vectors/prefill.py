@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ...scoring import CONVENTIONS, Convention
+from ..inputs.prompts import Prompt
 from ..plain_decoder import pruned_run
-from ..prompts import Prompt
 from ..tolerances import decoder_allowance, token_score_error
 from .case import DTYPES, Cut, Expected, Row, VectorCase, rounded_up
 from .decoder import SIZES, as_prompt, left_of, masked, pruned_prefill, scores_of, weights

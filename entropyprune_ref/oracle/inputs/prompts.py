@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
-from .laws import Case, Draw
-from .tolerances import ROTARY_ERROR, weight_error
+from ..laws import Case, Draw
+from ..plain_decoder import parameter_shapes
+from ..tolerances import ROTARY_ERROR, weight_error
 
 FAMILIES = ("ordinary", "given positions", "padded", "several images", "grouped queries", "mixed")
 
@@ -123,7 +124,7 @@ def build(case: Case, dtype: torch.dtype) -> Prompt:
     numbers = dict(case.numbers)
     try:
         return _built(dtype, **numbers)
-    except (TypeError, KeyError, IndexError, RuntimeError) as error:
+    except (TypeError, KeyError, IndexError, RuntimeError, ValueError) as error:
         raise ValueError(f"numbers must describe a prompt, got {numbers}: {error}") from None
 
 
@@ -175,23 +176,10 @@ def _numbered(layout: list[int]) -> list[tuple[int, int]]:
 
 def _weights(sizes: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
     """Random weights, in float64, of a size that makes attention far from uniform."""
-    hidden, wide, mlp = sizes["hidden"], sizes["heads"] * sizes["head_dim"], sizes["mlp"]
-    narrow = sizes["kv_heads"] * sizes["head_dim"]
-    shapes = {
-        "self_attn.q_proj": (wide, hidden),
-        "self_attn.k_proj": (narrow, hidden),
-        "self_attn.v_proj": (narrow, hidden),
-        "self_attn.o_proj": (hidden, wide),
-        "mlp.gate_proj": (mlp, hidden),
-        "mlp.up_proj": (mlp, hidden),
-        "mlp.down_proj": (hidden, mlp),
-        "input_layernorm": (hidden,),
-        "post_attention_layernorm": (hidden,),
+    drawn = {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64)
+        for name, shape in parameter_shapes(sizes).items()
     }
-    every = {"norm.weight": (hidden,), "lm_head.weight": (sizes["vocabulary"], hidden)} | {
-        f"layers.{number}.{name}.weight": shape for number in range(sizes["layers"]) for name, shape in shapes.items()
-    }
-    drawn = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in every.items()}
     return {
         name: 1 + 0.2 * weight if weight.ndim == 1 else 1.5 / weight.shape[1] ** 0.5 * weight
         for name, weight in drawn.items()

@@ -1,0 +1,98 @@
+"""The collapse layer: which answers rounding explains, in rational numbers."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def tie_floor(curves: Float[Tensor, "*samples states"]) -> Fraction:
+    r"""The $\varepsilon$ of Eq. 4.3: drops that differ by no more are a tie, and one that is no larger is none.
+
+    The larger of $2^{10}$ units of float64 and 2 of the curves' own dtype, times the largest magnitude in the curves.
+    """
+    units = max(2**10 * torch.finfo(torch.float64).eps, 2 * torch.finfo(curves.dtype).eps)
+    return Fraction(units * float(curves.abs().max()))
+
+
+def drop_error(curves: Float[Tensor, "*samples states"]) -> Fraction:
+    r"""How far a mean drop that is computed in the curves' dtype may be off.
+
+    $$e = 2 M \gamma_{S + 2}, \qquad \gamma_n = \frac{n u}{1 - n u}, \quad u = \tfrac12 \mathrm{eps}$$
+
+    with $M$ the largest magnitude and $S$ the samples. Differences first: each of $S$ differences, of at most $2M$,
+    is rounded once; then their sum $S - 1$ times and its quotient once, twice if it is multiplied by a rounded $1/S$.
+    Means first: the two means, of at most $M$ each, are rounded $S + 1$ times and their difference once more. Either
+    way no term is rounded more than $S + 2$ times, and what is summed does not exceed $2M$ in the mean (Higham,
+    Accuracy and Stability of Numerical Algorithms, section 3.1).
+
+    The error is 0 where no operation rounds, whatever the order: for at most two samples of heights that are multiples
+    of one power of two, so few that sums and differences of all samples fit in the significand.
+
+    Properties:
+        - never exceeded by either order, with naive sums in any dtype ->
+          `test_drop_error_bounds_both_orders_of_computation`
+
+    Examples:
+        >>> third = torch.tensor([3.0, 1 / 3], dtype=torch.float64)
+        >>> drop_error(torch.tensor([3.0, 2.0])), f"{float(drop_error(third)):.1e}"
+        (Fraction(0, 1), '2.0e-15')
+    """
+    heights = [[Fraction(height) for height in row] for row in _rows(curves)]
+    every = [height for row in heights for height in row]
+    largest, samples, info = max(map(abs, every)), len(heights), torch.finfo(curves.dtype)
+    if samples <= 2:
+        quanta = [Fraction(h.numerator & -h.numerator, h.denominator) for h in every if h]
+        widest = samples * max(largest, max(every) - min(every))
+        if not quanta or (min(quanta) >= info.tiny and widest <= min(quanta) * 2 / Fraction(info.eps)):
+            return Fraction(0)
+    roundings = (samples + 2) * Fraction(info.eps) / 2
+    return 2 * largest * roundings / (1 - roundings)
+
+
+def acceptable_layers(curves: Float[Tensor, "*samples states"]) -> list[bool]:
+    r"""Which answers of a collapse detector rounding can explain: entry 0 for "none", entry i for layer i.
+
+    Let $\bar D_i$ be the exact mean drops (Eq. 4.2), $e$ = `drop_error`, $\varepsilon$ = `tie_floor`. A detector takes
+    the earliest drop that is within some $t$ of the largest, provided that the largest exceeds $t$. Our rule has
+    $t = \varepsilon$; one that has never heard of rounding has $t = 0$; both are right, and so is what lies between.
+    Computed drops are off by at most $e$ each, so
+
+    - "none" needs $\max \bar D \le \varepsilon + e$, and a layer needs $\max \bar D > -e$ (at $e = 0$ a drop at all);
+    - layer $i$ needs $\bar D_i \ge \max \bar D - \varepsilon - 2e$;
+    - and every earlier $\bar D_j < \bar D_i + 2e$, for otherwise the earlier one would have been taken. At $e = 0$ this
+      settles exact ties.
+
+    So if the largest drop exceeds every other by more than $\varepsilon + 2e$, one layer is left. All of it is computed
+    in rational numbers.
+
+    Properties:
+        - the reference's answer is always among them -> `test_acceptable_layers_hold_the_answer_of_the_reference`
+        - so is that of a detector without a floor, in any dtype ->
+          `test_acceptable_layers_hold_the_answer_of_a_plain_detector`
+        - one is left if the margin is wide -> `test_acceptable_layers_are_one_where_the_margin_is_wide`
+
+    Examples:
+        >>> acceptable_layers(torch.tensor([3.0, 2.0, 1.0]))  # an exact tie goes to the earlier
+        [False, True, False]
+        >>> acceptable_layers(torch.tensor([1.0, 1.0, 2.0]))
+        [True, False, False]
+    """
+    rows = [[Fraction(height) for height in row] for row in _rows(curves)]
+    means = [sum(column, Fraction(0)) / len(rows) for column in zip(*rows, strict=True)]
+    drops = [before - after for before, after in pairwise(means)]
+    error, floor, largest = drop_error(curves), tie_floor(curves), max(drops)
+    found = largest > -error
+    accepted = [largest <= floor + error]
+    for layer, drop in enumerate(drops):
+        close = drop >= largest - floor - 2 * error
+        first = all(earlier < drop + 2 * error for earlier in drops[:layer])
+        accepted.append(found and close and first)
+    return accepted
+
+
+def _rows(curves: Tensor) -> list[list[float]]:
+    rows: list[list[float]] = curves.to("cpu", torch.float64).reshape(-1, curves.shape[-1]).tolist()
+    return rows
