@@ -121,6 +121,7 @@ place.set_yscale("log", base=2)
 place.set_xticks(sizes, [f"{heads} × {4 * heads}" for heads in sizes])
 place.set_yticks((1, 4, 16, 64), (1, 4, 16, 64))
 place.set(xlabel="heads × features", ylabel="covariance / Gram, time")
+place.set_ylim(top=128)
 place.legend(frameon=False, loc="lower right")
 figure.tight_layout()
 

@@ -29,10 +29,12 @@ from entropyprune_ref.oracle import check
 #
 # The reference computes in float64. Half the time is enough where float32 is: centre, form the Gram matrix,
 # eigenvalues, entropy. `torch.compile` may fuse what it can; here it only traces, so that no compiler is needed.
+# `fullgraph` and the limit make sure that the compiled function is what runs: by default `torch.compile` goes back to
+# plain Python after eight compilations, and whoever checks then checks something else.
 
 
 # %%
-@torch.compile(backend="aot_eager", dynamic=True)
+@torch.compile(backend="aot_eager", dynamic=True, fullgraph=True, recompile_limit=200)
 def fast(queries):
     """Token entropy in the dtype of its input."""
     rows = queries - queries.mean(-2, keepdim=True)

@@ -130,7 +130,7 @@ def spectra() -> Figure:
         (("covariance side, 9 × 9", covariance_spectrum(features)), ("Gram side, 6 × 6", gram_spectrum(features)))
     ):
         places = torch.arange(1, len(levels) + 1) + 0.4 * offset - 0.2
-        axes.bar(places, levels, width=0.36, color=f"C{offset}", label=name, hatch=("", "//")[offset])
+        axes.bar(places.numpy(), levels.numpy(), width=0.36, color=f"C{offset}", label=name, hatch=("", "//")[offset])
     axes.set(xlabel="number of the eigenvalue", ylabel="share of the trace", xticks=range(1, 10))
     axes.legend()
     return figure

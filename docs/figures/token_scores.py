@@ -20,7 +20,7 @@ def maps() -> Figure:
         side = round(len(scored) ** 0.5)
         row[0].imshow(scenes(IMAGES)[image].image)
         for place, convention in zip(row[1:], CONVENTIONS.values(), strict=True):
-            place.imshow(token_entropy(scored, convention).reshape(side, side), cmap="viridis")
+            place.imshow(token_entropy(scored, convention).reshape(side, side).numpy(), cmap="viridis")
     for place, name in zip(axes[0], ("image", *(name.upper() for name in CONVENTIONS)), strict=True):
         place.set_title(name, fontsize=9)
     for place in axes.flat:

@@ -98,7 +98,7 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
             continue
         alt = ALT.search(cell.source)
         parts.append(f"```python\n{ALT.sub('', cell.source)}\n```")
-        for output in cell.get("outputs", []):
+        for output in merged(cell.get("outputs", [])):
             data = output.get("data", {})
             if "image/png" in data:
                 if alt is None:
@@ -113,6 +113,13 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
                 parts.append(f"```{{ .text .output }}\n{output.text.rstrip()}\n```")
             elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing
                 parts.append(f"```{{ .text .output }}\n{data['text/plain'].rstrip()}\n```")
-    first, *rest = [parts[1], parts[0], *parts[2:]]
-    files[f"tutorials/{script.stem}.md"] = "\n\n".join([first, *rest]) + "\n"
+    title, *rest = parts[1], parts[0], *parts[2:]
+    files[f"tutorials/{script.stem}.md"] = "\n\n".join(["---\nhide: [toc]\n---", title, *rest]) + "\n"
     return files
+
+
+def merged(outputs: list[Any]) -> list[Any]:
+    """Joins what a cell printed in several pieces to one output, in front of its pictures."""
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    others = [output for output in outputs if output.output_type != "stream"]
+    return ([nbformat.v4.new_output("stream", text=printed)] if printed else []) + others

@@ -2,7 +2,6 @@
 (async () => {
   await document.fonts.ready;
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  await Promise.allSettled(document.getAnimations().map((animation) => animation.finished));
   const faults = [];
   const brief = (element) => {
     const name = element.tagName.toLowerCase() + (element.id ? `#${element.id}` : "");

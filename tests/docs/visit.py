@@ -21,6 +21,12 @@ axe.run({exclude: [".katex"]}, {resultTypes: ["violations"]}).then((result) => r
   .map(({id, impact, nodes: [first, ...others]}) => [
     `${impact} ${id}`, 1 + others.length, first.target.join(" "), first.html.slice(0, 120)]))
 """
+AT_ONCE = """
+const still = new CSSStyleSheet()
+still.replaceSync("*, ::before, ::after { transition: none !important; animation: none !important }")
+document.adoptedStyleSheets = [...document.adoptedStyleSheets, still]
+"""
+"""What a page looks like when it has come to rest is what counts."""
 SCHEMES = {"light": "default", "dark": "slate"}
 WIDTHS = {"desktop": 1280, "phone": 390}
 BY_AXE = ("light desktop", "dark phone")
@@ -102,6 +108,7 @@ def _visit_share(root: str, pages: Sequence[str], by_axe: set[str], engine: str)
             _resize(tab, WIDTHS["desktop"])
             tab.call("Page.navigate", url=root + page)
             tab.run("document.readyState === 'complete' || new Promise((done) => addEventListener('load', done))")
+            tab.run(AT_ONCE)
             if page in by_axe:
                 tab.run(engine + ";0")
             for (scheme, attribute), (device, width) in itertools.product(SCHEMES.items(), WIDTHS.items()):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from entropyprune_ref import layer_entropy, matrix_entropy, token_entropy
-from entropyprune_ref.oracle import CONTRACTS, check
+from entropyprune_ref.oracle import Report, check
 from entropyprune_ref.oracle.plain_entropies import plain_matrix_entropy, plain_token_entropy
 from entropyprune_ref.scoring import CONVENTIONS
 from tests.oracle import variants
@@ -26,6 +26,11 @@ ROADS: dict[str, Any] = {
 DTYPES = ["float64", "float32", "bfloat16", "float16"]
 
 
+def require_no_alarm(report: Report) -> None:
+    assert report.passed, str(report)
+    assert SIZE == "quick" or report.cases > 2000
+
+
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("road", ROADS)
@@ -34,7 +39,7 @@ def test_correct_variants_never_fail(road: str, dtype: str, convention: str) -> 
         return ROADS[road](queries, CONVENTIONS[convention])
 
     report = check("token_entropy", candidate, convention=convention, dtype=dtype, size=SIZE)
-    assert report.passed, str(report)
+    require_no_alarm(report)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -49,7 +54,7 @@ def test_numpy_never_fails(dtype: str, convention: str) -> None:
         arrays="numpy",
         size=SIZE,
     )
-    assert report.passed, str(report)
+    require_no_alarm(report)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -64,7 +69,7 @@ def test_jacobi_in_float32_never_fails(dtype: str) -> None:
             size=SIZE,
             time_limit=60,
         )
-        assert report.passed, str(report)
+        require_no_alarm(report)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -74,7 +79,7 @@ def test_compiled_never_fails(dtype: str) -> None:
     candidate = variants.compiled_matrix_entropy(backend)
     torch._dynamo.reset()
     report = check("matrix_entropy", lambda features: candidate(features), dtype=dtype, size=SIZE, time_limit=300)
-    assert report.passed, str(report)
+    require_no_alarm(report)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -85,7 +90,7 @@ def test_correct_variants_of_matrix_entropy_never_fail(contract: str, dtype: str
         {"matrix_entropy": matrix_entropy, "layer_entropy": layer_entropy}[contract],
     ):
         report = check(contract, candidate, dtype=dtype, size=SIZE)
-        assert report.passed, str(report)
+        require_no_alarm(report)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -96,5 +101,4 @@ def test_the_reference_passes_its_own_contract(convention: str) -> None:
         convention=convention,
         size=SIZE,
     )
-    assert report.passed, str(report)
-    assert set(CONTRACTS) >= {"matrix_entropy", "token_entropy", "layer_entropy"}
+    require_no_alarm(report)

@@ -94,7 +94,10 @@ def by_numpy(queries: np.ndarray, convention: Convention) -> np.ndarray:
 
 
 def compiled_matrix_entropy(backend: str) -> Callable[[Tensor], Tensor]:
-    """The formula through torch.compile, for any shape; written out, since run-time shape checks cannot be traced."""
+    """The formula through torch.compile, for any shape; written out, since run-time shape checks cannot be traced.
+
+    A whole graph is asked for, and many of them: else the compiler would silently go back to Python after eight.
+    """
 
     def entropy(features: Tensor) -> Tensor:
         rows = features - features.mean(-2, keepdim=True)
@@ -104,4 +107,4 @@ def compiled_matrix_entropy(backend: str) -> Callable[[Tensor], Tensor]:
         levels = torch.linalg.eigvalsh(density.to(torch.promote_types(density.dtype, torch.float32))).clamp(min=0)
         return -torch.special.xlogy(levels, levels).sum(-1).to(features.dtype)
 
-    return torch.compile(entropy, backend=backend, dynamic=True)
+    return torch.compile(entropy, backend=backend, dynamic=True, fullgraph=True, recompile_limit=1000)

@@ -84,7 +84,7 @@ def _law(
 COLLAPSE_LAYER = Contract(
     "collapse_layer",
     "collapse_layer(curves): (layers + 1,) or (samples, layers + 1) -> int, or None for no collapse; "
-    "or an object whose attribute `layer` is one of them",
+    "or an object whose attribute 'layer' is one of them",
     lambda: ((torch.zeros(1, 2),), {}),
     (
         _law("after the drop", "the layer is the first state after the drop", single_step),
