@@ -85,7 +85,9 @@ class Tab:
 
     def __init__(self, address: str, timeout: float = 60.0) -> None:
         """Connects to the debugging address of the page."""
-        self.socket = websocket.create_connection(address, timeout=timeout, suppress_origin=True)
+        self.socket = websocket.create_connection(
+            address, timeout=timeout, suppress_origin=True, skip_utf8_validation=True
+        )
         self.events: list[dict[str, Any]] = []
         self.count = 0
 
