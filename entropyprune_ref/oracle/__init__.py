@@ -5,8 +5,9 @@
     print(report)
 
 Reading order: `tolerances` (how far a correct implementation may be off; measured on `plain_entropies` and
-`plain_decoder`), `inputs` (that hurt), `laws` and `contracts` (what must hold), `checking`, `report`; `mutants` (what
-must be caught), `selftest`; `vectors` (the same as files, for programs in any language).
+`plain_decoder`), `cases` and `inputs` (that hurt), `trial` (one call, watched), `laws` and `contracts` (what must
+hold), `checking`, `report`; `mutants` (what must be caught), `selftest`; `vectors` (the same as files, for programs in
+any language).
 """
 
 try:

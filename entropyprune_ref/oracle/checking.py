@@ -15,10 +15,12 @@ from hypothesis.errors import Flaky, HypothesisWarning
 
 from ..scoring import CONVENTIONS, PAPER, Convention
 from .arrays import require_kind
+from .cases import Case, Setting
 from .contracts import CONTRACTS
-from .laws import STRUCTURE, Broken, Case, Contract, Hang, Law, Setting, Trial
+from .laws import Contract, Law
 from .report import Failure, Report, Verdict
 from .resemblance import resembling
+from .trial import STRUCTURE, Broken, Hang, Trial
 
 SIZES = {"quick": 15, "default": 150, "thorough": 2000}
 """Cases that are drawn for each law."""

@@ -7,7 +7,7 @@ import torch
 
 from ..scoring import PAPER, Convention
 from .checking import SIZES, judged, prepared
-from .laws import Broken
+from .trial import Broken
 
 
 def parametrize_with_checks(

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from .arrays import take
-from .laws import Broken, Setting
+from .cases import Setting
 from .report import Failure
+from .trial import Broken
 
 
 def resembling(broken: Broken, setting: Setting) -> Failure:

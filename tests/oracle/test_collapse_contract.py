@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from entropyprune_ref import collapse, collapse_layer
 from entropyprune_ref.oracle import CONTRACTS, SIZES, check
+from entropyprune_ref.oracle.cases import Case, Setting
 from entropyprune_ref.oracle.checking import judged
 from entropyprune_ref.oracle.inputs import curves
-from entropyprune_ref.oracle.laws import Case, Setting
 from entropyprune_ref.oracle.mutants import MUTANTS
 from entropyprune_ref.oracle.tolerances import acceptable_layers, drop_error, tie_floor
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from entropyprune_ref import tokens_to_keep
 from entropyprune_ref.flops import LLAVA_1_5_7B, DecoderSize, prefill_flops, pruned_prefill_flops
 from entropyprune_ref.oracle import CONTRACTS, check
+from entropyprune_ref.oracle.cases import Case, Setting
 from entropyprune_ref.oracle.checking import SIZES as SIZES_OF_CHECK
 from entropyprune_ref.oracle.checking import judged
 from entropyprune_ref.oracle.contracts.budgets import (
@@ -26,7 +27,6 @@ from entropyprune_ref.oracle.contracts.budgets import (
     in_float64,
 )
 from entropyprune_ref.oracle.contracts.flops import SIZES, _prompts, _real_prompts
-from entropyprune_ref.oracle.laws import Case, Setting
 
 BY_LAW = {
     ("tokens_to_keep", "rounded in place of truncated"): "average",

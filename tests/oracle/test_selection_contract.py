@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from entropyprune_ref import select_tokens
 from entropyprune_ref.oracle import CONTRACTS, SIZES, check
+from entropyprune_ref.oracle.cases import Case, Setting
 from entropyprune_ref.oracle.checking import judged
 from entropyprune_ref.oracle.inputs import scores
-from entropyprune_ref.oracle.laws import Case, Setting
 from entropyprune_ref.oracle.mutants import MUTANTS
 
 SIZE = os.environ.get("ORACLE_SIZE", "quick")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..laws import Trial
+from ..trial import Trial
 
 
 def whole_number(trial: Trial, value: Any, name: str = "result") -> int:

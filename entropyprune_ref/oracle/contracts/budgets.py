@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from ...pruning import tokens_to_keep
-from ..laws import Case, Contract, Draw, Law, Trial
+from ..cases import Case, Draw
+from ..laws import Contract, Law
+from ..trial import Trial
 from .answers import refused, shown, whole_number
 
 PUBLISHED = tuple(

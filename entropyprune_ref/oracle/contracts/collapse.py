@@ -8,6 +8,7 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from ...collapse import collapse_layer
+from ..cases import Case, Setting
 from ..inputs.curves import (
     build,
     disagreeing_samples,
@@ -20,8 +21,9 @@ from ..inputs.curves import (
     single_step,
     two_drops,
 )
-from ..laws import Case, Contract, Law, Setting, Trial
+from ..laws import Contract, Law
 from ..tolerances import acceptable_layers
+from ..trial import Trial
 from .answers import shown, whole_number
 
 

@@ -7,8 +7,10 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from ...pruning import select_tokens
+from ..cases import Case, Setting
 from ..inputs.scores import build, cuts, empty_batches, impossible_keeps, scores
-from ..laws import Case, Contract, Law, Setting, Trial
+from ..laws import Contract, Law
+from ..trial import Trial
 from .answers import refused
 
 

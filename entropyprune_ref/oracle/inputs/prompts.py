@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
-from ..laws import Case, Draw
+from ..cases import Case, Draw
 from ..plain_decoder import parameter_shapes
 from ..tolerances import ROTARY_ERROR, weight_error
 
