@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ for (const name of process.argv.slice(1)) {
   fs.writeFileSync(name, zlib.brotliDecompressSync(fs.readFileSync(`bin/${name}.br`)));
 }
 """
+UNPACKING = threading.Lock()
+"""Two browsers are started at once, and a program that is being written cannot run."""
 QUIET = (
     "--headless",
     "--no-sandbox",  # the pages are ours, and a container has no other
@@ -67,15 +70,16 @@ def executable() -> tuple[str, dict[str, str]]:
 
 
 def _from_package() -> tuple[str, dict[str, str]]:
-    folder = packages.fetch(PACKAGE)
-    program = folder / "chromium"
-    if not os.access(program, os.X_OK):  # it becomes so last
-        archives = ("al2023.tar", "swiftshader.tar", "fonts.tar")
-        subprocess.run(["node", "-e", UNPACK, *archives, program.name], cwd=folder, check=True)
-        for archive in archives:
-            with tarfile.open(folder / archive) as opened:
-                opened.extractall(folder, filter="data")
-        program.chmod(0o755)
+    with UNPACKING:
+        folder = packages.fetch(PACKAGE)
+        program = folder / "chromium"
+        if not os.access(program, os.X_OK):  # it becomes so last
+            archives = ("al2023.tar", "swiftshader.tar", "fonts.tar")
+            subprocess.run(["node", "-e", UNPACK, *archives, program.name], cwd=folder, check=True)
+            for archive in archives:
+                with tarfile.open(folder / archive) as opened:
+                    opened.extractall(folder, filter="data")
+            program.chmod(0o755)
     libraries = [str(folder / "lib"), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
     return str(program), {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_PATH": str(folder)}
 
