@@ -33,6 +33,11 @@ for (const name of process.argv.slice(1)) {
   fs.writeFileSync(name, zlib.brotliDecompressSync(fs.readFileSync(`bin/${name}.br`)));
 }
 """
+FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</cachedir></fontconfig>
+"""
+"""Without a font, text has no extent, and nothing would ever stick out or overlap."""
 UNPACKING = threading.Lock()
 """Two browsers are started at once, and a program that is being written cannot run."""
 QUIET = (
@@ -79,9 +84,10 @@ def _from_package() -> tuple[str, dict[str, str]]:
             for archive in archives:
                 with tarfile.open(folder / archive) as opened:
                     opened.extractall(folder, filter="data")
+            (folder / "own-fonts.conf").write_text(FONTS.format(folder=folder))
             program.chmod(0o755)
     libraries = [str(folder / "lib"), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-    return str(program), {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_PATH": str(folder)}
+    return str(program), {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(folder / "own-fonts.conf")}
 
 
 class Tab:
