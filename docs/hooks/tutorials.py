@@ -113,8 +113,8 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
                 parts.append(f"```{{ .text .output }}\n{output.text.rstrip()}\n```")
             elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing
                 parts.append(f"```{{ .text .output }}\n{data['text/plain'].rstrip()}\n```")
-    title, *rest = parts[1], parts[0], *parts[2:]
-    files[f"tutorials/{script.stem}.md"] = "\n\n".join(["---\nhide: [toc]\n---", title, *rest]) + "\n"
+    where, title, *rest = parts
+    files[f"tutorials/{script.stem}.md"] = "\n\n".join(["---\nhide: [toc]\n---", title, where, *rest]) + "\n"
     return files
 
 

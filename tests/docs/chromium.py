@@ -84,10 +84,11 @@ def _from_package() -> tuple[str, dict[str, str]]:
             for archive in archives:
                 with tarfile.open(folder / archive) as opened:
                     opened.extractall(folder, filter="data")
-            (folder / "own-fonts.conf").write_text(FONTS.format(folder=folder))
             program.chmod(0o755)
+        fonts = folder / "own-fonts.conf"
+        fonts.write_text(FONTS.format(folder=folder))
     libraries = [str(folder / "lib"), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-    return str(program), {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(folder / "own-fonts.conf")}
+    return str(program), {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(fonts)}
 
 
 class Tab:

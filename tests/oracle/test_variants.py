@@ -72,7 +72,7 @@ def test_jacobi_in_float32_never_fails(dtype: str) -> None:
         require_no_alarm(report)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"] if SIZE == "quick" else DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_compiled_never_fails(dtype: str) -> None:
     """Through the tracer and its decompositions; the nightly size through the code generator as well."""
     backend = "inductor" if SIZE == "thorough" else "aot_eager"
