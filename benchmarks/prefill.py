@@ -10,10 +10,12 @@ from dataclasses import replace
 
 import torch
 
-from entropyprune_ref.costs import vision_size
+from entropyprune_ref.demo.costs import vision_size
 from entropyprune_ref.flops import ProjectorSize, prefill_flops, pruned_prefill_flops
-from entropyprune_ref.llava import DecoderConfig, EntropyPrune, Llava, LlavaConfig, VisionConfig
-from entropyprune_ref.scoring import EntropyScorer, LayerView
+from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig
+from entropyprune_ref.pruner import EntropyPrune
+from entropyprune_ref.scorers.entropy import EntropyScorer
+from entropyprune_ref.scorers.view import LayerView
 
 TEXT = 64
 LAYER = 2

@@ -4,7 +4,8 @@ from .collapse import Collapse, collapse_layer, layer_entropy
 from .entropy import effective_rank, matrix_entropy, renyi_entropy
 from .flops import prefill_flops, pruned_prefill_flops, scoring_flops
 from .gram import covariance_spectrum, density_matrix, gram_spectrum, spectrum
-from .llava import EntropyPrune, Llava, LlavaConfig
+from .llava import Llava, LlavaConfig
+from .pruner import EntropyPrune
 from .pruning import select_tokens, tokens_to_keep
 from .scoring import PAPER, RELEASED, ROW_NORMALIZED, Convention, token_entropy
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from entropyprune_ref._validation import require_floating, require_integer
+from entropyprune_ref._numerics.arguments import require_floating, require_integer
 from entropyprune_ref.entropy import matrix_entropy
 
 __all__ = ["Collapse", "collapse_layer", "layer_entropy", "other_definitions"]

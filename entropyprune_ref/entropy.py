@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from entropyprune_ref._validation import require_floating, require_nonnegative, require_order
+from entropyprune_ref._numerics.arguments import require_floating, require_nonnegative, require_order
 from entropyprune_ref.gram import Side, density_matrix, spectrum
 
 

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from entropyprune_ref._validation import require_choice, require_floating
+from entropyprune_ref._numerics.arguments import require_choice, require_floating
+from entropyprune_ref._numerics.centring import centred_twice, unit_centred
 
 Side = Literal["auto", "covariance", "gram"]
 """The matrix to use: `"covariance"` (dims x dims), `"gram"` (samples x samples) or `"auto"` (the smaller)."""
@@ -50,8 +51,7 @@ def centred(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "
         whose mean is exact (`test_centred_once_leaves_a_variance_that_is_not_there`).
     """
     require_floating("features", features, ("samples", "dims"))
-    columns, exponents = _centred_columns(features)
-    return _times_power_of_two(columns, exponents)
+    return centred_twice(features)
 
 
 def density_matrix(
@@ -96,7 +96,7 @@ def density_matrix(
     """
     require_floating("features", features, ("samples", "dims"))
     require_choice("side", side, SIDES)
-    unit = _unit_centred(features)
+    unit = unit_centred(features)
     product = unit @ unit.mT if _chosen(side, features) == "gram" else unit.mT @ unit
     trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
     density = product / torch.where(trace > 0, trace, 1.0)
@@ -233,7 +233,7 @@ def singular_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64
         Slower than `spectrum`, and not what the method does: a second opinion for features close to rank one.
     """
     require_floating("features", features, ("samples", "dims"))
-    squares = torch.linalg.svdvals(_unit_centred(features)).square()
+    squares = torch.linalg.svdvals(unit_centred(features)).square()
     total = squares.sum(-1, keepdim=True)
     return squares / torch.where(total > 0, total, 1.0)
 
@@ -243,34 +243,3 @@ def _chosen(side: Side, features: Tensor) -> Side:
     if side == "auto":
         return "gram" if samples < dims else "covariance"
     return side
-
-
-def _centred_columns(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Centred columns, each scaled to order one, and the power of two that each was divided by."""
-    columns = features.to(torch.float64)
-    exponents = _exponent(columns.abs().amax(-2, keepdim=True))  # (..., 1, dims)
-    columns = _times_power_of_two(columns, -exponents)
-    for _ in range(2):
-        columns = columns - columns.mean(-2, keepdim=True)
-    return columns, exponents
-
-
-def _unit_centred(features: Tensor) -> Tensor:
-    """Centred features times a power of two, one for each batch entry, so that the largest is in [0.5, 1) or 0."""
-    columns, exponents = _centred_columns(features)
-    largest = columns.abs().amax(-2, keepdim=True)
-    varying = largest > 0
-    magnitude = torch.where(varying, exponents + _exponent(largest), -(2**16)).amax(-1, keepdim=True)
-    return _times_power_of_two(columns, torch.where(varying, exponents - magnitude, 0))
-
-
-def _exponent(magnitudes: Tensor) -> Tensor:
-    return torch.frexp(magnitudes.detach()).exponent.to(torch.int64)
-
-
-def _times_power_of_two(values: Tensor, exponents: Tensor) -> Tensor:
-    """Exact, in two steps since 2^exponent itself may lie outside the range of float64."""
-    half = exponents.clamp(-2044, 2046) // 2
-    for step in (half, exponents.clamp(-2044, 2046) - half):
-        values = values * ((step + 1023) << 52).view(torch.float64)  # the bits of 2^step
-    return values

@@ -2,23 +2,21 @@ r"""Section 3, what to prune: the matrix entropy of a token's heads, in the thre
 
 The query vectors of all heads of one token are the rows of a small matrix. Its entropy after centring is the score of
 the token: high entropy is kept. What the formula does after centring differs between the paper and its released code;
-a `Convention` says what, and `token_entropy` computes any of them. `LayerView` is what a scorer may look at, and
-`EntropyScorer` makes a scorer of a convention.
+a `Convention` says what, and `token_entropy` computes any of them.
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from entropyprune_ref._validation import require_choice, require_floating
+from entropyprune_ref._numerics.arguments import require_choice, require_floating
+from entropyprune_ref._numerics.centring import unit_centred, unit_rows
+from entropyprune_ref._numerics.chunks import map_parts
 from entropyprune_ref.entropy import spectrum_entropy
-from entropyprune_ref.gram import SIDES, Side, _exponent, _times_power_of_two, _unit_centred, centred
+from entropyprune_ref.gram import SIDES, Side, centred
 
 __all__ = [
     "CONVENTIONS",
@@ -26,9 +24,6 @@ __all__ = [
     "RELEASED",
     "ROW_NORMALIZED",
     "Convention",
-    "EntropyScorer",
-    "LayerView",
-    "Scorer",
     "token_entropy",
 ]
 
@@ -175,47 +170,17 @@ def token_entropy(
 
     size = (_CHUNK if queries.device.type == "cpu" else 64 * _CHUNK) // (heads * max(heads, head_dim))
     parts = torch.split(queries.reshape(-1, heads, head_dim), max(1, size))
-    return torch.cat(_each(score, parts)).reshape(queries.shape[:-2])
-
-
-def _each(score: Callable[[Tensor], Tensor], parts: tuple[Tensor, ...]) -> list[Tensor]:
-    """Maps over the parts, on threads where nothing that belongs to the calling thread would be lost."""
-    watched = (torch.is_grad_enabled() and parts[0].requires_grad) or is_in_torch_dispatch_mode()
-    workers = min(torch.get_num_threads(), len(parts))
-    if watched or workers == 1 or parts[0].device.type != "cpu":
-        return [score(part) for part in parts]
-    inference = torch.is_inference_mode_enabled()
-
-    def task(part: Tensor) -> Tensor:
-        with torch.inference_mode(inference), torch.no_grad():  # both belong to a thread
-            return score(part)
-
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(task, parts))
+    return torch.cat(map_parts(score, parts)).reshape(queries.shape[:-2])
 
 
 def _rows(queries: Tensor, convention: Convention) -> Float64[Tensor, "part heads head_dim"]:
     """Centred over heads, in float64; up to scale if the convention does not depend on it."""
     if convention.row_normalized:
-        return _unit_rows(queries)
+        return unit_rows(queries)
     if queries.dtype == torch.float64:
-        return _unit_centred(queries) if convention.trace_normalized else centred(queries)
+        return unit_centred(queries) if convention.trace_normalized else centred(queries)
     wide = queries.to(torch.float64)  # no square leaves the range of float64, and the mean of equal numbers is exact
     return wide - wide.mean(-2, keepdim=True)
-
-
-def _unit_rows(queries: Tensor) -> Float64[Tensor, "part heads head_dim"]:
-    """Centred over heads, each row divided by its norm; zero where nothing but rounding is left of a row."""
-    wide = queries.to(torch.float64)
-    largest = wide.detach().abs().amax((-2, -1), keepdim=True)
-    if queries.dtype == torch.float64:  # scaled to order one, so that subnormal queries keep their digits
-        wide, largest = (_times_power_of_two(values, -_exponent(largest)) for values in (wide, largest))
-    rows = centred(wide) if queries.dtype == torch.float64 else wide - wide.mean(-2, keepdim=True)
-    row_largest = rows.detach().abs().amax(-1, keepdim=True)
-    zero = row_largest <= sum(rows.shape[-2:]) * torch.finfo(torch.float64).eps * largest
-    rows = torch.where(zero, 0.0, rows / torch.where(zero, 1.0, row_largest))
-    unit: Tensor = rows / torch.linalg.vector_norm(torch.where(zero, 1.0, rows), dim=-1, keepdim=True)
-    return unit
 
 
 def _entropy(eigenvalues: Tensor, heads: int, convention: Convention) -> Float64[Tensor, " part"]:
@@ -227,64 +192,3 @@ def _entropy(eigenvalues: Tensor, heads: int, convention: Convention) -> Float64
         levels = (eigenvalues / scale).clamp(min=convention.clamp or 0.0)
         entropy = -(levels * torch.where(levels > 0, levels, 1.0).log()).sum(-1)
     return entropy / math.log(heads) if convention.log_heads else entropy
-
-
-@dataclass(frozen=True)
-class LayerView:
-    """What a scorer may look at when the input of decoder layer K is pruned.
-
-    `image_index` and `attended` may live on another device than the rest.
-
-    Attributes:
-        hidden: `(batch, sequence, dims)`, state K, which is about to be shortened.
-        queries: `(batch, heads, sequence, head_dim)`, of layer K - 1, after rotary embedding.
-        keys: `(batch, kv_heads, sequence, head_dim)`, of layer K - 1, after rotary embedding.
-        image_index: `(batch, sequence)`, the number of the image a token belongs to, -1 for text and padding.
-        attended: `(batch, sequence)`, False for padding.
-    """
-
-    hidden: Float[Tensor, "batch sequence dims"]
-    queries: Float[Tensor, "batch heads sequence head_dim"]
-    keys: Float[Tensor, "batch kv_heads sequence head_dim"]
-    image_index: Int[Tensor, "batch sequence"]
-    attended: Bool[Tensor, "batch sequence"]
-
-    @property
-    def visual(self) -> Bool[Tensor, "batch sequence"]:
-        """Which positions hold visual tokens."""
-        return self.image_index >= 0
-
-
-Scorer = Callable[[LayerView], Float[Tensor, "batch sequence"]]
-"""Scores every position, higher is kept first; only those of visual tokens are read."""
-
-
-@dataclass(frozen=True)
-class EntropyScorer:
-    """The method itself as a scorer: `token_entropy` of the queries of all visual tokens.
-
-    Attributes:
-        convention: Which formula.
-
-    Properties:
-        - equal to `token_entropy` at visual positions, zero elsewhere ->
-          `test_entropy_scorer_is_token_entropy_at_visual_positions`
-
-    Examples:
-        >>> queries = torch.tensor([[[[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 1.0]], [[0.0, -1.0]]]])  # 4 heads, 1 token
-        >>> seen = torch.ones(1, 1, dtype=torch.bool)
-        >>> view = LayerView(torch.zeros(1, 1, 8), queries, queries, torch.zeros(1, 1, dtype=torch.int64), seen)
-        >>> EntropyScorer(RELEASED)(view).numpy().round(6).tolist()
-        [[0.5]]
-    """
-
-    convention: Convention = PAPER
-
-    def __call__(self, view: LayerView) -> Float64[Tensor, "batch sequence"]:
-        """Returns `(batch, sequence)`, float64, on the device of the queries; 0 outside images."""
-        queries = view.queries
-        rows, columns = (index.to(queries.device) for index in torch.nonzero(view.visual, as_tuple=True))
-        scores = torch.zeros(view.visual.shape, dtype=torch.float64, device=queries.device)
-        if len(rows):
-            scores[rows, columns] = token_entropy(queries[rows, :, columns], self.convention)
-        return scores

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from entropyprune_ref.collapse import collapse_layer
-from entropyprune_ref.demo import entropy_curves
+from entropyprune_ref.demo.run import entropy_curves
+from entropyprune_ref.evaluation.cells import GROUND_TRUTH, HELD_OUT, Batch, Cell, Plan
 from entropyprune_ref.llava import Llava, weights
-from entropyprune_ref.shapes.evaluation import GROUND_TRUTH, HELD_OUT, Batch, Cell, Plan
-from entropyprune_ref.shapes.world import draw_scene
+from entropyprune_ref.world.scenes import draw_scene
 
 IMAGES = 40
 

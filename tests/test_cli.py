@@ -15,18 +15,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from entropyprune_ref.cli import main
 from entropyprune_ref.collapse import collapse_layer
-from entropyprune_ref.contenders import COMPARED, METHOD, AtLayer, Contender
-from entropyprune_ref.costs import prompt_cost
-from entropyprune_ref.demo import draw, entropy_curves, prune_layer
-from entropyprune_ref.demo import run as run_demo
+from entropyprune_ref.demo.contenders import COMPARED, METHOD, AtLayer, Contender
+from entropyprune_ref.demo.costs import prompt_cost
+from entropyprune_ref.demo.images import read_image
+from entropyprune_ref.demo.own_image import run_on
+from entropyprune_ref.demo.run import draw, entropy_curves, prune_layer
+from entropyprune_ref.demo.run import run as run_demo
 from entropyprune_ref.flops import LLAVA_1_5_7B, prefill_flops
-from entropyprune_ref.llava import DecoderConfig, EntropyPrune, Llava, LlavaConfig, VisionConfig, pixels
-from entropyprune_ref.own_image import run_on
-from entropyprune_ref.pictures import Panel, save_picture
-from entropyprune_ref.rivals import Random
-from entropyprune_ref.shapes.images import read_image
-from entropyprune_ref.shapes.questions import WORDS
-from entropyprune_ref.shapes.world import IMAGE_SIZE, PATCH_SIZE, draw_scene
+from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig, pixels
+from entropyprune_ref.pictures.panels import Panel, save_picture
+from entropyprune_ref.pruner import EntropyPrune
+from entropyprune_ref.scorers import Random
+from entropyprune_ref.world.questions import WORDS
+from entropyprune_ref.world.scenes import IMAGE_SIZE, PATCH_SIZE, draw_scene
 
 TINY = LlavaConfig(
     vision=VisionConfig(hidden=8, layers=2, heads=1, mlp=8, image_size=IMAGE_SIZE, patch_size=PATCH_SIZE),

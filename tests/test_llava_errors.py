@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from entropyprune_ref.llava import DecoderConfig, EntropyPrune, Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
+from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
 from entropyprune_ref.llava.weights import FORMAT
-from entropyprune_ref.rivals import UniformStride
+from entropyprune_ref.pruner import EntropyPrune
+from entropyprune_ref.scorers import UniformStride
 from entropyprune_ref.scoring import PAPER
 from tests.helpers import WORDS, make_batch, random_llava, tiny_config
 

@@ -23,8 +23,9 @@ from entropyprune_ref.flops import (
     pruned_prefill_flops,
     scoring_flops,
 )
-from entropyprune_ref.llava import DecoderConfig, EntropyPrune, Llava, LlavaConfig, VisionConfig
-from entropyprune_ref.rivals import UniformStride
+from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig
+from entropyprune_ref.pruner import EntropyPrune
+from entropyprune_ref.scorers import UniformStride
 from tests.helpers import Batch, configs, make_batch, random_llava, tiny_config
 
 # While the tests run, beartype checks a random element of every tuple, also in strategies that make configurations.

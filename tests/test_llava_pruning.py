@@ -17,11 +17,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entropyprune_ref.llava import EntropyPrune, GivenTokens, Llava, LlavaConfig
+from entropyprune_ref.llava import Llava, LlavaConfig
 from entropyprune_ref.llava.model import Cache
+from entropyprune_ref.pruner import EntropyPrune
 from entropyprune_ref.pruning import prune_plan
-from entropyprune_ref.rivals import RIVALS, Duplication, HiddenNorm, QueryNorm
-from entropyprune_ref.scoring import CONVENTIONS, PAPER, EntropyScorer, LayerView, Scorer
+from entropyprune_ref.scorers import RIVALS, Duplication, HiddenNorm, QueryNorm
+from entropyprune_ref.scorers.entropy import EntropyScorer
+from entropyprune_ref.scorers.given import GivenTokens
+from entropyprune_ref.scorers.view import LayerView, Scorer
+from entropyprune_ref.scoring import CONVENTIONS, PAPER
 from tests.helpers import ROUNDING, Batch, batches, configs, make_batch, masked_states, random_llava, tiny_config
 
 # While the tests run, beartype checks a random element of every tuple, also in strategies that make configurations.

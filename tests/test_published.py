@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from entropyprune_ref.evaluation.card import accuracy_by_scorer, collapse_table, drop_everything, model_card
+from entropyprune_ref.evaluation.cells import HELD_OUT, Batch, Cell, Plan
 from entropyprune_ref.llava import Llava, weights
-from entropyprune_ref.shapes.card import accuracy_by_scorer, collapse_table, drop_everything, model_card
-from entropyprune_ref.shapes.evaluation import HELD_OUT, Batch, Cell, Plan
 
 ROOT = Path(__file__).parents[1]
 SEEDS = [json.loads((ROOT / "results" / f"seed-{seed}.json").read_text()) for seed in range(3)]

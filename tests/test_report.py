@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig
-from entropyprune_ref.shapes.card import (
+from entropyprune_ref.evaluation.card import (
     accuracy_by_kind,
     accuracy_by_scorer,
     collapse_table,
@@ -13,8 +12,9 @@ from entropyprune_ref.shapes.card import (
     margin,
     model_card,
 )
-from entropyprune_ref.shapes.evaluation import GROUND_TRUTH, Cell, Outcome, Plan
-from entropyprune_ref.shapes.report import mean_interval, summarise
+from entropyprune_ref.evaluation.cells import GROUND_TRUTH, Cell, Outcome, Plan
+from entropyprune_ref.evaluation.statistics import mean_interval, summarise
+from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig
 
 KINDS = ("color", "count")
 IMAGES = 50

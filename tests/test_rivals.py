@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from entropyprune_ref import rivals
-from entropyprune_ref.rivals import (
+from entropyprune_ref import scorers
+from entropyprune_ref.scorers import (
     RIVALS,
     Duplication,
     HiddenNorm,
@@ -30,7 +30,8 @@ from entropyprune_ref.rivals import (
     Random,
     UniformStride,
 )
-from entropyprune_ref.scoring import CONVENTIONS, LayerView, Scorer, token_entropy
+from entropyprune_ref.scorers.view import LayerView, Scorer
+from entropyprune_ref.scoring import CONVENTIONS, token_entropy
 
 # Float64 sums of at most a few hundred terms of order one: each differs from another order of summation by less than
 # 1000 x 2^-53 = 1.1e-13. Ranks and random draws are exact.
@@ -100,7 +101,7 @@ seeds = st.integers(0, 2**16)
 
 def test_rivals_are_registered_once_and_name_their_source() -> None:
     """Every scorer is in the registry, says where it comes from, prints, compares and cannot be changed."""
-    classes = {value for value in vars(rivals).values() if inspect.isclass(value) and dataclasses.is_dataclass(value)}
+    classes = {value for value in vars(scorers).values() if inspect.isclass(value) and dataclasses.is_dataclass(value)}
     assert {type(scorer) for scorer in RIVALS.values()} == classes
     assert len(set(RIVALS.values())) == len(RIVALS)
     for scorer in RIVALS.values():
@@ -108,7 +109,7 @@ def test_rivals_are_registered_once_and_name_their_source() -> None:
         assert "Source: " in documentation
         source = documentation.split("Source: ")[1]
         assert source.startswith("none") or ("arXiv" in source and "Depart" in source)
-        assert eval(repr(scorer), vars(rivals) | {"Convention": type(CONVENTIONS["paper"])}) == scorer
+        assert eval(repr(scorer), vars(scorers) | {"Convention": type(CONVENTIONS["paper"])}) == scorer
         for field in dataclasses.fields(scorer):  # type: ignore[arg-type]
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(scorer, field.name, None)

@@ -19,16 +19,9 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from entropyprune_ref.scoring import (
-    CONVENTIONS,
-    PAPER,
-    RELEASED,
-    ROW_NORMALIZED,
-    Convention,
-    EntropyScorer,
-    LayerView,
-    token_entropy,
-)
+from entropyprune_ref.scorers.entropy import EntropyScorer
+from entropyprune_ref.scorers.view import LayerView
+from entropyprune_ref.scoring import CONVENTIONS, PAPER, RELEASED, ROW_NORMALIZED, Convention, token_entropy
 
 EPS = torch.finfo(torch.float64).eps
 ZERO_TERM = 1e-10 * math.log(1e10)  # what an eigenvalue at the clamp adds under RELEASED, before the division

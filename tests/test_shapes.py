@@ -10,19 +10,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entropyprune_ref.evaluation import cells as evaluation
+from entropyprune_ref.evaluation.cells import GROUND_TRUTH, HELD_OUT, Batch, Cell, Plan, evaluate, keep_of, scorers
+from entropyprune_ref.evaluation.statistics import mean_interval, wilson
 from entropyprune_ref.llava.config import DecoderConfig, LlavaConfig, VisionConfig
 from entropyprune_ref.llava.decoder import LayerCache
 from entropyprune_ref.llava.model import Llava, pixels
-from entropyprune_ref.llava.pruner import EntropyPrune, GivenTokens
 from entropyprune_ref.llava.vocabulary import Vocabulary
-from entropyprune_ref.rivals import Random
-from entropyprune_ref.shapes import evaluation, training
-from entropyprune_ref.shapes.evaluation import GROUND_TRUTH, HELD_OUT, Batch, Cell, Plan, evaluate, keep_of, scorers
-from entropyprune_ref.shapes.muon import orthogonalised
-from entropyprune_ref.shapes.packing import IGNORED, pack
-from entropyprune_ref.shapes.questions import KINDS, NUMBERS, WORDS, ask
-from entropyprune_ref.shapes.report import mean_interval, wilson
-from entropyprune_ref.shapes.world import COLORS, COLUMNS, GRID, IMAGE_SIZE, PATCH_SIZE, ROWS, draw_scene
+from entropyprune_ref.pruner import EntropyPrune
+from entropyprune_ref.scorers import Random
+from entropyprune_ref.scorers.given import GivenTokens
+from entropyprune_ref.training import stages as training
+from entropyprune_ref.training.muon import orthogonalised
+from entropyprune_ref.training.packing import IGNORED, pack
+from entropyprune_ref.world.questions import KINDS, NUMBERS, WORDS, ask
+from entropyprune_ref.world.scenes import COLORS, COLUMNS, GRID, IMAGE_SIZE, PATCH_SIZE, ROWS, draw_scene
 
 streams = st.tuples(st.integers(0, 100), st.integers(0, 10_000))
 ALL_KINDS = tuple(KINDS)

@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from entropyprune_ref import effective_rank, matrix_entropy, spectrum
-from entropyprune_ref.shapes.world import PATCH_SIZE, draw_scene
+from entropyprune_ref.world.scenes import PATCH_SIZE, draw_scene
 
 # %% [markdown]
 # ## Two rows
@@ -114,7 +114,7 @@ for change, changed in changes.items():
 #
 # ## The patches of an image
 #
-# Now something larger. An image of the bundled [little world](../reference/shapes.md), cut into patches of 8 × 8 pixels
+# Now something larger. An image of the bundled [little world](../reference/world.md), cut into patches of 8 × 8 pixels
 # in three colours: 144 vectors of 192 numbers. How many directions do they use? Noise of the same size is there for
 # comparison.
 

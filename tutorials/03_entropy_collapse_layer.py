@@ -24,9 +24,9 @@ import torch
 
 from entropyprune_ref import Llava, collapse_layer, layer_entropy
 from entropyprune_ref.collapse import other_definitions
-from entropyprune_ref.demo import entropy_curves
+from entropyprune_ref.demo.run import entropy_curves
 from entropyprune_ref.llava import pixels
-from entropyprune_ref.shapes.world import draw_scene
+from entropyprune_ref.world.scenes import draw_scene
 
 model = Llava.from_pretrained()
 print(model.config.decoder.layers, "decoder layers,", model.config.vision.patches, "visual tokens")

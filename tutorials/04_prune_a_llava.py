@@ -23,10 +23,11 @@ import torch
 
 from entropyprune_ref import RELEASED, EntropyPrune, Llava
 from entropyprune_ref.llava import pixels
-from entropyprune_ref.rivals import RIVALS
-from entropyprune_ref.scoring import PAPER, EntropyScorer
-from entropyprune_ref.shapes.questions import ask
-from entropyprune_ref.shapes.world import PATCH_SIZE, draw_scene
+from entropyprune_ref.scorers import RIVALS
+from entropyprune_ref.scorers.entropy import EntropyScorer
+from entropyprune_ref.scoring import PAPER
+from entropyprune_ref.world.questions import ask
+from entropyprune_ref.world.scenes import PATCH_SIZE, draw_scene
 
 model = Llava.from_pretrained()
 

@@ -29,7 +29,8 @@ from entropyprune_ref.flops import (
     pruned_prefill_flops,
     reduction,
 )
-from entropyprune_ref.llava import DecoderConfig, GivenTokens, VisionConfig
+from entropyprune_ref.llava import DecoderConfig, VisionConfig
+from entropyprune_ref.scorers.given import GivenTokens
 
 # %% [markdown]
 # ## By hand

@@ -22,10 +22,11 @@ import torch
 
 from entropyprune_ref import EntropyPrune, Llava
 from entropyprune_ref.llava import pixels
-from entropyprune_ref.rivals import RIVALS
-from entropyprune_ref.scoring import EntropyScorer, LayerView
-from entropyprune_ref.shapes.questions import ask
-from entropyprune_ref.shapes.world import draw_scene
+from entropyprune_ref.scorers import RIVALS
+from entropyprune_ref.scorers.entropy import EntropyScorer
+from entropyprune_ref.scorers.view import LayerView
+from entropyprune_ref.world.questions import ask
+from entropyprune_ref.world.scenes import draw_scene
 
 model = Llava.from_pretrained()
 

@@ -8,11 +8,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from entropyprune_ref import Llava
-from entropyprune_ref.demo import draw, entropy_curves
+from entropyprune_ref.demo.run import draw, entropy_curves
+from entropyprune_ref.evaluation.cells import Plan
 from entropyprune_ref.llava import Vocabulary, pixels
-from entropyprune_ref.shapes.evaluation import Plan
-from entropyprune_ref.shapes.questions import Question
-from entropyprune_ref.shapes.world import Scene
+from entropyprune_ref.world.questions import Question
+from entropyprune_ref.world.scenes import Scene
 
 
 @cache

@@ -9,9 +9,9 @@ from _model import asked, model
 from collapse import results
 from matplotlib.figure import Figure
 
-from entropyprune_ref.costs import prompt_cost
+from entropyprune_ref.demo.costs import prompt_cost
+from entropyprune_ref.evaluation.card import accuracy_by_scorer, drop_everything, table
 from entropyprune_ref.llava import Vocabulary
-from entropyprune_ref.shapes.card import accuracy_by_scorer, drop_everything, table
 
 SHOWN = (
     "ground-truth",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from entropyprune_ref import EntropyPrune, collapse_layer
-from entropyprune_ref.shapes.world import PATCH_SIZE
+from entropyprune_ref.world.scenes import PATCH_SIZE
 
 SCENE, KEEP, IMAGES = 1, 32, 128
 

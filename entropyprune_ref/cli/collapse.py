@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..collapse import collapse_layer, other_definitions
-from ..demo import draw, entropy_curves
+from ..demo.run import draw, entropy_curves
 from ..llava import Llava
 from ._shared import dump, json_option, load, progress, say, show, weights_option
 

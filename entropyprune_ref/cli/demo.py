@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from ..contenders import COMPARED, METHOD, AtLayer
-from ..demo import PICTURED, Demo, draw, kept_by, run
+from ..demo.contenders import COMPARED, METHOD, AtLayer
+from ..demo.images import read_image
+from ..demo.own_image import OwnImage, run_on
+from ..demo.run import PICTURED, Demo, draw, kept_by, run
+from ..evaluation.cells import GROUND_TRUTH, SHARES
 from ..llava import Llava
-from ..own_image import OwnImage, run_on
-from ..pictures import Panel, save_picture
-from ..shapes.evaluation import GROUND_TRUTH, SHARES
-from ..shapes.images import read_image
+from ..pictures.panels import Panel, save_picture
 from ._shared import dump, json_option, load, progress, say, show, weights_option
 
 SHOWN = 16

@@ -8,14 +8,14 @@ import click
 import numpy as np
 import torch
 
-from ..demo import entropy_curves
+from ..demo.run import entropy_curves
+from ..evaluation.card import accuracy_by_kind, accuracy_by_scorer, collapse_table, drop_everything
+from ..evaluation.cells import HELD_OUT, Plan
+from ..evaluation.cells import evaluate as run_plan
+from ..evaluation.statistics import summarise
 from ..llava import Llava
-from ..shapes.card import accuracy_by_kind, accuracy_by_scorer, collapse_table, drop_everything
-from ..shapes.chart import save_accuracy
-from ..shapes.evaluation import HELD_OUT, Plan
-from ..shapes.evaluation import evaluate as run_plan
-from ..shapes.report import summarise
-from ..shapes.world import draw_scene
+from ..pictures.accuracy import save_accuracy
+from ..world.scenes import draw_scene
 from ._shared import dump, json_option, load, plain, progress, say, weights_option
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from ..shapes.training import Recipe
-from ..shapes.training import train as run
+from ..training.stages import Recipe
+from ..training.stages import train as run
 from ._shared import progress, say
 
 RECIPE = Recipe()

@@ -6,7 +6,7 @@ matrices there are, whether attention is counted, and whether key/value heads ar
 
 from dataclasses import dataclass, replace
 
-from entropyprune_ref._validation import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer
 from entropyprune_ref.flops.parts import ATTENTION, layer_flops
 from entropyprune_ref.flops.prompt import LM_HEAD, prefill_flops, pruned_prefill_flops
 from entropyprune_ref.flops.sizes import DecoderSize

@@ -3,7 +3,7 @@ r"""Section 6, the parts that are paid for: a decoder layer (Eq. 6.1), the tower
 One multiply-add is 2 FLOPs. Norms, softmax, rotary embedding, activations, biases and residual additions are left out.
 """
 
-from entropyprune_ref._validation import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer
 from entropyprune_ref.flops.sizes import DecoderSize, ProjectorSize, VisionSize
 from entropyprune_ref.flops.terms import Flops
 

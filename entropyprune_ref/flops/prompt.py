@@ -1,6 +1,6 @@
 r"""Section 6, the sums: a prompt (Eq. 6.2), a pruned prompt (Eq. 6.3) and one decoding step."""
 
-from entropyprune_ref._validation import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer
 from entropyprune_ref.flops.parts import layer_flops, projector_flops, scoring_flops, vision_flops
 from entropyprune_ref.flops.sizes import DecoderSize, ProjectorSize, VisionSize
 from entropyprune_ref.flops.terms import Flops

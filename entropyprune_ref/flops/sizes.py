@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from entropyprune_ref._validation import require_integer
+from entropyprune_ref._numerics.arguments import require_integer
 
 
 def _require_positive_fields(size: object) -> None:

@@ -6,7 +6,7 @@ Everything is a Python int, so nothing is rounded and nothing overflows.
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 
-from entropyprune_ref._validation import require_integer
+from entropyprune_ref._numerics.arguments import require_integer
 
 
 @dataclass(frozen=True)

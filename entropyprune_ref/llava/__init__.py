@@ -2,15 +2,12 @@
 
 from .config import DecoderConfig, LlavaConfig, VisionConfig
 from .model import Cache, Generation, Llava, LlavaOutput, pixels
-from .pruner import EntropyPrune, GivenTokens
 from .vocabulary import Vocabulary
 
 __all__ = [
     "Cache",
     "DecoderConfig",
-    "EntropyPrune",
     "Generation",
-    "GivenTokens",
     "Llava",
     "LlavaConfig",
     "LlavaOutput",

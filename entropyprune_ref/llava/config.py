@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from .._validation import require_choice, require_integer
+from .._numerics.arguments import require_choice, require_integer
 from ..flops import DecoderSize
 
 Attention = Literal["explicit", "fused"]

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .._validation import require_floating, require_integer
+from .._numerics.arguments import require_floating, require_integer
+from ..pruner import EntropyPrune
 from ..pruning import gather_index
-from ..scoring import LayerView
+from ..scorers.view import LayerView
 from .attention import causal_mask
 from .config import Attention, LlavaConfig
 from .decoder import Decoder, LayerCache
 from .prompt import Prompt, read_prompt
-from .pruner import EntropyPrune
 from .vision import Projector, VisionTower
 from .vocabulary import Vocabulary
 

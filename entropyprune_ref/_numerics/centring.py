@@ -1,0 +1,46 @@
+"""Centring that neither overflows, underflows, nor leaves a variance that is not there."""
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from .powers import exponent_of, times_power_of_two
+
+
+def centred_twice(features: Tensor) -> Tensor:
+    """Centred rows in the units of `features`, float64."""
+    columns, exponents = centred_columns(features)
+    return times_power_of_two(columns, exponents)
+
+
+def centred_columns(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Centred columns, each scaled to order one, and the power of two that each was divided by."""
+    columns = features.to(torch.float64)
+    exponents = exponent_of(columns.abs().amax(-2, keepdim=True))  # (..., 1, dims)
+    columns = times_power_of_two(columns, -exponents)
+    for _ in range(2):
+        columns = columns - columns.mean(-2, keepdim=True)
+    return columns, exponents
+
+
+def unit_centred(features: Tensor) -> Tensor:
+    """Centred features times a power of two, one for each batch entry, so that the largest is in [0.5, 1) or 0."""
+    columns, exponents = centred_columns(features)
+    largest = columns.abs().amax(-2, keepdim=True)
+    varying = largest > 0
+    magnitude = torch.where(varying, exponents + exponent_of(largest), -(2**16)).amax(-1, keepdim=True)
+    return times_power_of_two(columns, torch.where(varying, exponents - magnitude, 0))
+
+
+def unit_rows(queries: Tensor) -> Float64[Tensor, "part heads head_dim"]:
+    """Centred over heads, each row divided by its norm; zero where nothing but rounding is left of a row."""
+    wide = queries.to(torch.float64)
+    largest = wide.detach().abs().amax((-2, -1), keepdim=True)
+    if queries.dtype == torch.float64:  # scaled to order one, so that subnormal queries keep their digits
+        wide, largest = (times_power_of_two(values, -exponent_of(largest)) for values in (wide, largest))
+    rows = centred_twice(wide) if queries.dtype == torch.float64 else wide - wide.mean(-2, keepdim=True)
+    row_largest = rows.detach().abs().amax(-1, keepdim=True)
+    zero = row_largest <= sum(rows.shape[-2:]) * torch.finfo(torch.float64).eps * largest
+    rows = torch.where(zero, 0.0, rows / torch.where(zero, 1.0, row_largest))
+    unit: Tensor = rows / torch.linalg.vector_norm(torch.where(zero, 1.0, rows), dim=-1, keepdim=True)
+    return unit

@@ -1,0 +1,1 @@
+"""What `demo` and `collapse` show: the method and its rivals at work on the bundled model."""

@@ -1,0 +1,1 @@
+"""What draws: entropy curves, kept tokens, accuracy against budget."""

@@ -1,0 +1,120 @@
+"""The pruner that a model takes: where, how many, by which score."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref.pruning import Number, PrunePlan, kept_mask, prune_plan
+from entropyprune_ref.scorers.entropy import EntropyScorer
+from entropyprune_ref.scorers.view import LayerView, Scorer
+from entropyprune_ref.scoring import PAPER, Convention
+
+
+@dataclass(frozen=True)
+class EntropyPrune:
+    r"""Drops visual tokens at the input of decoder layer `layer`, once, in prefill (section 5).
+
+    The budget is given in exactly one of three ways. Scores come from layer `layer - 1`; every text token stays;
+    kept tokens keep their order and their rotary positions.
+
+    Args:
+        layer: The prune layer $K$, 0-based, at least 1: the first decoder layer that runs pruned.
+        keep: Visual tokens that remain in each prompt (all its images together).
+        average: Visual tokens per layer, averaged over all layers of the model (Eq. 5.1).
+        ratio: Share of the visual tokens that is *dropped* at `layer` (Eq. 5.3).
+        convention: Which formula of token entropy scores.
+        scorer: Another scorer in its place; any function of a `LayerView`.
+        over_images: `"each"`: every image keeps its share (Eq. 5.4); `"all"`: the images of a prompt compete.
+        lower_prune_layer: Whether an infeasible `average` lowers the prune layer until it is feasible.
+
+    Raises:
+        ValueError: Not exactly one budget; `layer` below 1; an unknown `over_images`; a `convention` beside a `scorer`.
+
+    Properties:
+        - pruned is masked: what is left has the states and logits of the full forward pass in which, from `layer` on,
+          dropped tokens are masked out as keys ->
+          `test_pruned_prefill_equals_the_prefill_in_which_dropped_tokens_are_masked_out`, and in every decoding step ->
+          `test_pruned_decoding_equals_decoding_in_which_dropped_tokens_are_masked_out`
+        - keeping all is not pruning -> `test_pruning_that_keeps_all_is_no_pruning_bit_for_bit`
+        - caches hold the prompt before `layer`, what is left from it on ->
+          `test_caches_before_the_prune_layer_hold_the_prompt_and_later_ones_what_is_left`
+        - text stays -> `test_text_is_never_dropped`
+        - order and positions stay, decoding goes on behind the whole prompt ->
+          `test_order_and_positions_are_kept_and_decoding_goes_on_behind_the_whole_prompt`
+        - every image leaves what the plan says -> `test_budgets_leave_what_the_plan_says_in_every_image`
+        - what the scorer sees -> `test_scorers_see_the_queries_before_and_the_states_at_the_prune_layer`
+        - rows do not depend on each other -> `test_permuting_the_batch_permutes_the_output`
+
+    Examples:
+        >>> EntropyPrune(2, average=192).plan(visual_tokens=576, layers=32)
+        PrunePlan(prune_layer=2, keep=166)
+    """
+
+    layer: int
+    keep: int | None = None
+    average: Number | None = field(default=None, kw_only=True)
+    ratio: Number | None = field(default=None, kw_only=True)
+    convention: Convention | None = None
+    scorer: Scorer | None = None
+    over_images: Literal["each", "all"] = "each"
+    lower_prune_layer: bool = False
+
+    def __post_init__(self) -> None:
+        require_integer("layer", self.layer, 1)
+        require_choice("over_images", self.over_images, ("each", "all"))
+        given = [name for name in ("keep", "average", "ratio") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of keep, average and ratio must be given, got {' and '.join(given) or 'none'}"
+            )
+        if self.convention is not None and self.scorer is not None:
+            raise ValueError("convention must not be given beside scorer, which replaces it")
+
+    def plan(self, visual_tokens: int, layers: int) -> PrunePlan:
+        """Returns where to prune and how many tokens to keep, for a prompt and a model of these sizes."""
+        return prune_plan(
+            visual_tokens=visual_tokens,
+            layers=layers,
+            prune_layer=self.layer,
+            average=self.average,
+            keep=self.keep,
+            ratio=self.ratio,
+            lower_prune_layer=self.lower_prune_layer,
+        )
+
+    def plans(self, image_index: Tensor, layers: int) -> list[PrunePlan]:
+        """Returns the plan of every row of a batch.
+
+        Raises:
+            ValueError: A row without an image; rows that a lowered prune layer would prune at different layers.
+        """
+        counts = (image_index >= 0).sum(dim=1).tolist()
+        if 0 in counts:
+            raise ValueError(f"pruner must be given prompts with an image, got none in prompt {counts.index(0)}")
+        plans = [self.plan(count, layers) for count in counts]
+        if len({plan.prune_layer for plan in plans}) > 1:
+            raise ValueError(
+                "lower_prune_layer must lead to one prune layer for the whole batch, got "
+                f"{[plan.prune_layer for plan in plans]}"
+            )
+        return plans
+
+    def choose(self, view: LayerView, keep: list[int]) -> Bool[Tensor, "batch sequence"]:
+        """Returns which positions remain, given what the layer before `layer` shows."""
+        scorer = self.scorer or EntropyScorer(self.convention or PAPER)
+        scores = scorer(view)
+        if scores.shape != view.image_index.shape:
+            raise ValueError(
+                f"scorer must return one score a position, shape {tuple(view.image_index.shape)}, "
+                f"got shape {tuple(scores.shape)}"
+            )
+        kept = kept_mask(scores, view.image_index, keep, over_images=self.over_images)
+        empty = ~(kept & view.attended).any(dim=1)
+        if empty.any():
+            raise ValueError(
+                f"keep must be at least 1 for a prompt without text, got 0 in prompt {int(empty.nonzero()[0])}"
+            )
+        return kept

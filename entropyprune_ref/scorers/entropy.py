@@ -1,0 +1,43 @@
+"""The method itself as a scorer."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from entropyprune_ref.scoring import PAPER, Convention, token_entropy
+
+from .view import LayerView
+
+
+@dataclass(frozen=True)
+class EntropyScorer:
+    """The method itself as a scorer: `token_entropy` of the queries of all visual tokens.
+
+    Attributes:
+        convention: Which formula.
+
+    Properties:
+        - equal to `token_entropy` at visual positions, zero elsewhere ->
+          `test_entropy_scorer_is_token_entropy_at_visual_positions`
+
+    Examples:
+        >>> from entropyprune_ref import RELEASED
+        >>> queries = torch.tensor([[[[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 1.0]], [[0.0, -1.0]]]])  # 4 heads, 1 token
+        >>> seen = torch.ones(1, 1, dtype=torch.bool)
+        >>> view = LayerView(torch.zeros(1, 1, 8), queries, queries, torch.zeros(1, 1, dtype=torch.int64), seen)
+        >>> EntropyScorer(RELEASED)(view).numpy().round(6).tolist()
+        [[0.5]]
+    """
+
+    convention: Convention = PAPER
+
+    def __call__(self, view: LayerView) -> Float64[Tensor, "batch sequence"]:
+        """Returns `(batch, sequence)`, float64, on the device of the queries; 0 outside images."""
+        queries = view.queries
+        rows, columns = (index.to(queries.device) for index in torch.nonzero(view.visual, as_tuple=True))
+        scores = torch.zeros(view.visual.shape, dtype=torch.float64, device=queries.device)
+        if len(rows):
+            scores[rows, columns] = token_entropy(queries[rows, :, columns], self.convention)
+        return scores
