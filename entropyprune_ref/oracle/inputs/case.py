@@ -21,7 +21,8 @@ class Setting:
     Attributes:
         contract: Name of the contract.
         convention: Which formula of token entropy is asked for, where that matters.
-        dtype: Of the floating inputs that the candidate is given.
+        dtype: Of the floating inputs that the candidate is given; the reference is given the same exact values.
+        claimed: What the candidate says that it computes in; `None` if it says nothing. See `computes_in`.
         device: Where they are.
         arrays: Their kind: "torch", "numpy" or "jax".
         time_limit: Seconds that one call may take.
@@ -35,10 +36,21 @@ class Setting:
     arrays: str = "torch"
     time_limit: int | float = 10.0
     seed: int = 0
+    claimed: torch.dtype | None = None
+
+    @property
+    def computes_in(self) -> torch.dtype:
+        """What the candidate computes in, from which follows how far it may be off.
+
+        Unless it says otherwise that is float32 for inputs of 16 bits, since hardly a kernel computes in those, and
+        else the dtype of the inputs.
+        """
+        return self.claimed or torch.promote_types(self.dtype, torch.float32)
 
     def __str__(self) -> str:
         """One line for a report."""
-        dtype = str(self.dtype).removeprefix("torch.")
+        dtype, computes_in = (str(kind).removeprefix("torch.") for kind in (self.dtype, self.computes_in))
+        dtype += f" computed in {computes_in}" if dtype != computes_in else ""
         return f"{self.contract}, convention {self.convention.name}, {dtype}, {self.arrays} arrays on {self.device}"
 
 

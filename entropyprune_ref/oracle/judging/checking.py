@@ -26,6 +26,9 @@ from .resemblance import resembling
 SIZES = {"quick": 15, "default": 150, "thorough": 2000}
 """Cases that are drawn for each law."""
 
+FLOATING = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What a candidate may compute in, by name."""
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -35,6 +38,7 @@ def check(
     *,
     convention: Convention | str = PAPER,
     dtype: torch.dtype | str = torch.float64,
+    computes_in: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
     arrays: str = "torch",
     size: str = "default",
@@ -50,7 +54,9 @@ def check(
         contract: Name of the function; one of `CONTRACTS`.
         candidate: The implementation, called as the contract says (`CONTRACTS[contract].call`).
         convention: Formula of token entropy that the candidate implements, or its name.
-        dtype: Of the floating inputs, or its name. Tolerances follow from it.
+        dtype: Of the floating inputs, or its name. The reference is given the same exact values.
+        computes_in: What the candidate computes in, or its name: tolerances follow from it, and from one rounding to
+            the dtype of the result. Default: float32 for inputs of 16 bits, else the dtype of the inputs.
         device: Where the inputs are put.
         arrays: What the candidate takes: "torch", "numpy" or "jax". It may return any of them.
         size: "quick", "default" or "thorough": `SIZES` cases for each law.
@@ -81,7 +87,7 @@ def check(
         >>> report.passed, report.failures[0].law
         (False, 'value')
     """
-    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit)
+    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit, computes_in)
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(map(repr, SIZES))}, got {size!r}")
     excuses = dict(expected_failures or {})
@@ -112,6 +118,7 @@ def replay(
     *,
     convention: Convention | str = PAPER,
     dtype: torch.dtype | str = torch.float64,
+    computes_in: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
     arrays: str = "torch",
     time_limit: int | float = 10.0,
@@ -126,6 +133,7 @@ def replay(
         numbers: That describe it.
         convention: As in `check`.
         dtype: As in `check`.
+        computes_in: As in `check`.
         device: As in `check`.
         arrays: As in `check`.
         time_limit: As in `check`.
@@ -137,7 +145,7 @@ def replay(
     Properties:
         - shows the failure that a report shows -> `test_a_snippet_shows_the_failure_again`
     """
-    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, 0, time_limit)
+    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, 0, time_limit, computes_in)
     laws = {entry.name: entry for entry in chosen.laws}
     if law not in laws:
         raise ValueError(f"law must be one of {', '.join(map(repr, laws))}, got {law!r}")
@@ -156,6 +164,7 @@ def prepared(
     arrays: str,
     seed: int,
     time_limit: int | float,
+    computes_in: torch.dtype | str | None = None,
 ) -> tuple[Contract, Setting]:
     """Returns the contract and the setting, or says which argument is wrong."""
     if contract not in CONTRACTS:
@@ -173,6 +182,9 @@ def prepared(
     wanted = names.get(dtype) if isinstance(dtype, str) else dtype
     if wanted not in chosen.dtypes:
         raise ValueError(f"dtype must be one of {', '.join(names)} for {contract}, got {dtype}")
+    claimed = FLOATING.get(computes_in) if isinstance(computes_in, str) else computes_in
+    if (claimed is None and computes_in is not None) or claimed not in (None, *FLOATING.values()):
+        raise ValueError(f"computes_in must be one of {', '.join(FLOATING)}, got {computes_in}")
     require_kind(arrays, wanted)
     if not time_limit > 0:
         raise ValueError(f"time_limit must be above 0 seconds, got {time_limit}")
@@ -188,7 +200,7 @@ def prepared(
         raise ValueError(f"candidate must be callable as {chosen.call}, got one with {error}") from None
     except ValueError:
         pass  # built in C, without a signature: the first call will tell
-    return chosen, Setting(contract, convention, wanted, place, arrays, time_limit, seed)
+    return chosen, Setting(contract, convention, wanted, place, arrays, time_limit, seed, claimed)
 
 
 def judged(law: Law, candidate: Callable[..., Any], setting: Setting, examples: int, shrink: bool = True) -> Verdict:
@@ -200,6 +212,9 @@ def judged(law: Law, candidate: Callable[..., Any], setting: Setting, examples: 
         tried += 1
         law.judge(Trial(setting, law.name, law.statement, case, candidate))
 
+    cases = law.cases(setting)
+    if isinstance(cases, list):
+        return _listed(law, cases if examples >= SIZES["default"] else cases[: law.first], holds, setting)
     settings = hypothesis.settings(
         max_examples=examples,
         deadline=None,
@@ -210,9 +225,7 @@ def judged(law: Law, candidate: Callable[..., Any], setting: Setting, examples: 
         report_multiple_bugs=False,
         print_blob=False,
     )
-    run = hypothesis.seed(setting.seed ^ crc32(law.name.encode()))(
-        settings(hypothesis.given(law.cases(setting))(holds))
-    )
+    run = hypothesis.seed(setting.seed ^ crc32(law.name.encode()))(settings(hypothesis.given(cases)(holds)))
     start = time.perf_counter()
     failure: Failure | None = None
     with warnings.catch_warnings():
@@ -225,6 +238,24 @@ def judged(law: Law, candidate: Callable[..., Any], setting: Setting, examples: 
             failure = hang.failure
         except Flaky as flaky:
             failure = _unrepeatable(flaky, law, setting, candidate)
+    return Verdict(law.name, law.statement, tried, failure, None, time.perf_counter() - start)
+
+
+def _listed(law: Law, cases: list[Case], holds: Callable[[Case], None], setting: Setting) -> Verdict:
+    """Tries all cases of a list, until one breaks the law."""
+    start = time.perf_counter()
+    failure: Failure | None = None
+    tried = 0
+    for case in cases:
+        tried += 1
+        try:
+            holds(case)
+        except Broken as broken:
+            failure = resembling(broken, setting)
+        except Hang as hang:
+            failure = hang.failure
+        if failure is not None:
+            break
     return Verdict(law.name, law.statement, tried, failure, None, time.perf_counter() - start)
 
 

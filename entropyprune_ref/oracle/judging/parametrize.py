@@ -16,6 +16,7 @@ def parametrize_with_checks(
     *,
     convention: Convention | str = PAPER,
     dtype: torch.dtype | str = torch.float64,
+    computes_in: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
     arrays: str = "torch",
     size: str = "default",
@@ -36,6 +37,7 @@ def parametrize_with_checks(
         candidate: As in `check`.
         convention: As in `check`.
         dtype: As in `check`.
+        computes_in: As in `check`.
         device: As in `check`.
         arrays: As in `check`.
         size: As in `check`.
@@ -59,7 +61,7 @@ def parametrize_with_checks(
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("parametrize_with_checks needs pytest: pip install pytest") from error
 
-    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit)
+    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit, computes_in)
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(map(repr, SIZES))}, got {size!r}")
     excuses = dict(expected_failures or {})

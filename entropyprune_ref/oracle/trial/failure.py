@@ -17,6 +17,7 @@ class Failure:
         message: What was expected and what came.
         convention: Formula of token entropy that was asked for.
         dtype: Of the inputs.
+        computes_in: What the candidate says that it computes in.
         device: Where they were.
         arrays: Their kind.
         seed: Of the check.
@@ -48,6 +49,7 @@ class Failure:
     error: float | None = None
     allowed: float | None = None
     resembles: tuple[str, ...] = ()
+    computes_in: str = ""
 
     @property
     def snippet(self) -> str:
@@ -58,6 +60,7 @@ class Failure:
         options = [
             f"convention={self.convention!r}",
             f"dtype={self.dtype!r}",
+            *([f"computes_in={self.computes_in!r}"] if self.computes_in not in ("", self.dtype) else []),
             *([f"device={self.device!r}"] if self.device != "cpu" else []),
             *([f"arrays={self.arrays!r}"] if self.arrays != "torch" else []),
         ]

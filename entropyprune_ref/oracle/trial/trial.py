@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..inputs.case import Case, Setting
-from .arrays import give, shown, take
+from .arrays import give, moved, shown, take
+from .comparing import difference
 from .failure import Failure
 
 STRUCTURE = {
@@ -55,7 +55,17 @@ class Hang(BaseException):
 
 @dataclass
 class Trial:
-    """A candidate at one case of one law."""
+    """A candidate at one case of one law.
+
+    Attributes:
+        setting: Of the check.
+        law: That is being tried.
+        statement: It, in a sentence.
+        case: That it is tried on.
+        candidate: Who is tried.
+        calls: That were made.
+        rounding: Relative error of one rounding to the dtype of the result that was read last.
+    """
 
     setting: Setting
     law: str
@@ -63,6 +73,7 @@ class Trial:
     case: Case
     candidate: Callable[..., Any]
     calls: list[Call] = field(default_factory=list)
+    rounding: float = 0.0
 
     def call(self, *arguments: Any, **options: Any) -> Any:
         """Calls the candidate, tensors among the arguments given as its kind of array, and returns what it returns.
@@ -103,20 +114,37 @@ class Trial:
         record.result = outcome[0]
         return outcome[0], outcome[1]
 
-    def tensor(
-        self, value: Any, shape: tuple[int, ...], *, floating: bool = True, finite: bool = True, name: str = "result"
-    ) -> Tensor:
-        """Returns a result as a tensor on the CPU: float64 or int64.
+    def read(self, value: Any, name: str = "result") -> Tensor:
+        """Returns a result as a tensor, whatever its shape and dtype.
 
         Raises:
-            Broken: No array, another shape, another device, no floating (no integer) dtype, NaN or infinity.
+            Broken: It is no array.
         """
         try:
-            tensor = take(value)
+            return take(value)
         except TypeError as error:
             raise self.broken("kind", f"{name} must be {error}") from None
         except Exception as error:
             raise self.broken("kind", f"{name} cannot be read as an array: {_first_line(error)}") from None
+
+    def tensor(
+        self,
+        value: Any,
+        shape: tuple[int, ...],
+        *,
+        floating: bool = True,
+        expected: Tensor | None = None,
+        name: str = "result",
+    ) -> Tensor:
+        """Returns a result as a tensor on the CPU: float64 or int64.
+
+        Where `expected` is beyond the range of the inputs' own dtype, and the result came in that, an infinity is the
+        right rounding of it, and is taken for it.
+
+        Raises:
+            Broken: No array, another shape, another device, no floating (no integer) dtype, NaN or infinity.
+        """
+        tensor = self.read(value, name)
         if isinstance(value, Tensor) and value.device.type != self.setting.device.type:
             raise self.broken("device", f"{name} must be on {self.setting.device}, got {value.device}")
         if tuple(tensor.shape) != shape:
@@ -125,35 +153,32 @@ class Trial:
         if not fits or tensor.dtype == torch.bool:
             wanted = "a real floating" if floating else "an integer"
             raise self.broken("dtype", f"{name} must have {wanted} dtype, got {tensor.dtype}")
+        own = tensor.dtype
         tensor = tensor.to("cpu", torch.float64 if floating else torch.int64)
-        if finite and not bool(torch.isfinite(tensor).all()):
+        if floating:
+            self.rounding = self._rounding(own)
+            if expected is not None and own == self.setting.dtype:
+                beyond = (expected.abs() >= torch.finfo(own).max) & (tensor == expected.sign() * torch.inf)
+                tensor = torch.where(beyond, expected, tensor)
+        if not bool(torch.isfinite(tensor).all()):
             place = tuple(torch.nonzero(~torch.isfinite(tensor))[0].tolist())
             raise self.broken("finite", f"{name} must be finite, got {tensor[place].item()} at index {place}")
         return tensor
 
-    def close(self, got: Tensor, expected: Tensor, allowed: Tensor, unit: str = "nats") -> None:
-        """Compares elementwise.
+    def _rounding(self, result: torch.dtype) -> float:
+        """One rounding to the dtype of a result, but none that loses more than the inputs and the computation do."""
+        kinds = (self.setting.dtype, self.setting.computes_in)
+        return min(torch.finfo(result).eps, max(torch.finfo(kind).eps for kind in kinds)) / 2
+
+    def close(self, got: Tensor, expected: Tensor, allowed: Tensor, unit: str = "nats", *, roundings: int = 1) -> None:
+        """Compares elementwise; beside what is allowed each result is rounded once, to its own dtype.
 
         Raises:
             Broken: Naming the worst element, its index, its error and what was allowed.
         """
-        if got.numel() == 0:
-            return
-        error = (got - expected).abs()
-        excess = (error / allowed.expand_as(error).clamp(min=torch.finfo(torch.float64).tiny)).flatten()
-        worst = int(excess.argmax())
-        if excess[worst] <= 1:
-            return
-        place = tuple(int(part) for part in np.unravel_index(worst, error.shape))
-        off, limit = error.flatten()[worst].item(), allowed.expand_as(error).flatten()[worst].item()
-        raise self.broken(
-            self.law,
-            f"expected {expected.flatten()[worst].item():.17g} {unit} at index {place}, "
-            f"got {got.flatten()[worst].item():.17g}: off by {off:.3g}, allowed {limit:.3g}",
-            index=place,
-            error=off,
-            allowed=limit,
-        )
+        allowed = allowed + roundings * self.rounding * expected.abs()
+        if wrong := difference(got, expected, allowed, unit):
+            raise self.broken(self.law, wrong.message, index=wrong.index, error=wrong.error, allowed=wrong.allowed)
 
     def broken(self, law: str, message: str, **figures: Any) -> Broken:
         """The failure of a law on this case, to be raised."""
@@ -166,6 +191,7 @@ class Trial:
             message=message,
             convention=self.setting.convention.name,
             dtype=str(self.setting.dtype).removeprefix("torch."),
+            computes_in=str(self.setting.computes_in).removeprefix("torch."),
             device=str(self.setting.device),
             arrays=self.setting.arrays,
             seed=self.setting.seed,
@@ -179,7 +205,7 @@ class Trial:
 
 def _given(value: Any, kind: str, device: torch.device) -> Any:
     if isinstance(value, Tensor):
-        return give(value.to(device), kind)
+        return give(moved(value, device), kind)
     if isinstance(value, dict):
         return {key: _given(entry, kind, device) for key, entry in value.items()}
     if isinstance(value, tuple | list):
@@ -198,7 +224,7 @@ def _same_bits(before: Any, after: Any) -> bool:
         return before.keys() == after.keys() and all(_same_bits(before[key], after[key]) for key in before)
     if isinstance(before, tuple | list):
         return len(before) == len(after) and all(map(_same_bits, before, after))
-    return bool(before == after)
+    return bool(before == after or before != before)  # or NaN, which equals nothing
 
 
 def _described(call: Call) -> str:
