@@ -11,7 +11,7 @@ from entropyprune_ref.llava import DecoderConfig
 from entropyprune_ref.llava.attention import causal_mask
 from entropyprune_ref.llava.cache import LayerCache
 from entropyprune_ref.llava.decoder import Decoder
-from entropyprune_ref.oracle.plain_decoder import masked_run, pruned_run
+from entropyprune_ref.oracle.plain.decoder import masked_run, pruned_run
 from entropyprune_ref.pruning import kept_mask, split_keep
 from entropyprune_ref.scorers.entropy import EntropyScorer
 from entropyprune_ref.scorers.view import LayerView
