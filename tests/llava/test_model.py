@@ -1,7 +1,7 @@
 """The minimal LLaVA, unpruned: attention, batches, images, dtypes, states, decoding, words and files.
 
 That the architecture is LLaVA's is tested in `tests/parity/test_transformers.py`, pruning in
-`tests/test_llava_pruning.py`.
+`tests/llava/test_pruning.py`.
 """
 
 from dataclasses import replace

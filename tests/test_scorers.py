@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
@@ -21,6 +21,8 @@ from entropyprune_ref import scorers
 from entropyprune_ref.scorers import (
     RIVALS,
     Duplication,
+    EntropyScorer,
+    GivenTokens,
     HiddenNorm,
     LastTokenAttention,
     LowestEntropy,
@@ -30,6 +32,7 @@ from entropyprune_ref.scorers import (
     Random,
     UniformStride,
 )
+from entropyprune_ref.scorers._reading import cosine_distances
 from entropyprune_ref.scorers.view import LayerView, Scorer
 from entropyprune_ref.scoring import CONVENTIONS, token_entropy
 
@@ -102,7 +105,7 @@ seeds = st.integers(0, 2**16)
 def test_rivals_are_registered_once_and_name_their_source() -> None:
     """Every scorer is in the registry, says where it comes from, prints, compares and cannot be changed."""
     classes = {value for value in vars(scorers).values() if inspect.isclass(value) and dataclasses.is_dataclass(value)}
-    assert {type(scorer) for scorer in RIVALS.values()} == classes
+    assert {type(scorer) for scorer in RIVALS.values()} == classes - {LayerView, EntropyScorer, GivenTokens}
     assert len(set(RIVALS.values())) == len(RIVALS)
     for scorer in RIVALS.values():
         documentation = inspect.getdoc(type(scorer)) or ""
@@ -372,6 +375,7 @@ def test_duplication_drops_copies_of_pivots_first() -> None:
 
 
 @given(seeds, st.integers(1, 25))
+@example(117, 23)  # where the two halves of a matrix product differ, and a tie once went to the later token
 def test_max_min_diversity_equals_brute_force(seed: int, tokens: int) -> None:
     view = view_of([[-1, *[0] * tokens, -1, PAD]], seed)
     scores = MaxMinDiversity()(view)[0, 1 : 1 + tokens]
@@ -386,6 +390,39 @@ def test_max_min_diversity_keeps_one_of_each_before_any_copy(seed: int, kinds: i
     scales = torch.arange(1, copies + 1, dtype=torch.float64)[:, None, None]
     order = order_of(MaxMinDiversity()(one_row((scales * directions).reshape(-1, 7)))[0])
     assert {token % kinds for token in order[:kinds]} == set(range(kinds))
+
+
+@pytest.mark.parametrize("tokens", [2, 5, 23, 144, 577])
+@pytest.mark.parametrize("dims", [3, 7, 128])
+def test_cosine_distances_are_symmetric_to_the_bit_and_equal_tokens_are_one(tokens: int, dims: int) -> None:
+    generator = torch.Generator().manual_seed(tokens * dims)
+    states = torch.randn(tokens, dims, generator=generator, dtype=torch.float64)
+    copies = torch.cat([states, states.flip(0), torch.zeros(2, dims)])
+    distances, place = cosine_distances(copies)
+    distances = distances[place][:, place]
+    assert torch.equal(distances, distances.mT)
+    assert torch.equal(distances[:tokens], distances[tokens : 2 * tokens].flip(0))
+    assert (distances.diagonal()[:-2] == 0).all() and (distances[-2:] == 1).all()
+    expected = cdist(states.numpy(), states.numpy(), "cosine")
+    np.testing.assert_allclose(distances[:tokens, :tokens].numpy(), expected, **ROUNDING)
+
+
+@every_rival
+@given(seed=seeds, tokens=st.integers(2, 40), dims=st.integers(1, 20))
+def test_rivals_that_read_no_place_score_equal_tokens_alike_to_the_bit(
+    scorer: Scorer, seed: int, tokens: int, dims: int
+) -> None:
+    """Else ties would be decided by rounding and not by the rule that the earlier token stays."""
+    generator = torch.Generator().manual_seed(seed)
+    copied = torch.randint(max(1, tokens // 2), (tokens,), generator=generator)  # most tokens have a twin
+    hidden = torch.randn(tokens, dims, generator=generator, dtype=torch.float64)[copied]
+    queries, keys = torch.randn(2, 4, tokens, 2 * dims, generator=generator, dtype=torch.float64)[:, :, copied]
+    scores = scorer(one_row(hidden, queries, keys))[0].tolist()
+    twins = [(t, copied.tolist().index(copied[t])) for t in range(tokens)]
+    if isinstance(scorer, QueryNorm | HiddenNorm | LowestEntropy):
+        assert all(scores[token] == scores[first] for token, first in twins)
+    elif isinstance(scorer, Duplication | MaxMinDiversity):  # ranks: the earlier of two is never behind
+        assert all(scores[token] <= scores[first] for token, first in twins)
 
 
 @given(layout=layouts(), seed=seeds)
