@@ -11,9 +11,9 @@
 # ---
 
 # %% [markdown]
-# # 7. Bring your own scorer
+# # 8. Bring your own scorer
 #
-# For who has a better idea; ten minutes. A scorer is one function. Ours will be twenty lines long, and we measure it
+# For anyone who has a better idea; ten minutes. A scorer is one function. Ours is ten lines long, and we measure it
 # against [token entropy](../method/token-scores.md) and against chance.
 
 # %%

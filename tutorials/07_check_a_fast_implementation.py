@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 6. Check a fast implementation
+# # 7. Check a fast implementation
 #
 # For who writes the fast version; ten minutes. We write one, have it checked, break it on purpose, and read what the
 # [oracle](../guides/check-your-implementation.md) says.

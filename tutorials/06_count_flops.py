@@ -11,9 +11,9 @@
 # ---
 
 # %% [markdown]
-# # 5. Count FLOPs
+# # 6. Count FLOPs
 #
-# For who reads "68.2 % fewer FLOPs" and wonders what that is a share of; ten minutes. By hand, by
+# For anyone who reads "68.2 % fewer FLOPs" and wonders what it is a share of; ten minutes. By hand, by
 # [formula](../method/flops.md), and by PyTorch's own counter at the size of a 7B model that is not there.
 
 # %%
@@ -97,8 +97,9 @@ print(f"counter {seen_pruned:,}\nformula {expected_pruned:,}")
 # %% [markdown]
 # ## The 68.2 %
 #
-# The rule behind the headline is not known to us. Some settings give it; one is linear layers only, as a counter sees
-# them when attention is a fused kernel, with 81 tokens of text.
+# We do not know the rule behind the headline. Several settings give it. One is linear layers only, which is what a
+# counter sees when attention is a fused kernel, with 81 tokens of text. Others round to 68.2 as well, so the figure
+# does not identify its rule: the [page on FLOPs](../method/flops.md) lists them.
 
 # %%
 for text in (0, 35, 64, 81):
