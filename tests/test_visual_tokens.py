@@ -83,13 +83,16 @@ def test_decoder_size_from_transformers_refuses_other_decoders(config: object) -
 @pytest.mark.parametrize(("config", "size"), REAL.values(), ids=REAL)
 @torch.no_grad()
 def test_prefill_flops_equal_the_torch_flop_counter_on_real_models(config: PreTrainedConfig, size: DecoderSize) -> None:
-    """Their decoder at its true size, on the meta device, where a tensor has a shape and no contents."""
+    """Their decoder at its true size, on the meta device, where a tensor has a shape and no contents.
+
+    The mask is given, because theirs looks at the contents of the positions.
+    """
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").eval()
-        embedded = torch.empty(1, 640, size.hidden)
+        embedded, mask = torch.empty(1, 640, size.hidden), torch.empty(1, 1, 640, 640)
     decoder = model.get_decoder()
     with FlopCounterMode(display=False) as counter:
-        output = decoder(inputs_embeds=embedded, use_cache=False)
+        output = decoder(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         model.lm_head(output.last_hidden_state[:, -1:])
     counted = prefill_flops(size, text_tokens=64, visual_tokens=576, lm_head="last")
     assert counter.get_total_flops() == counted.total
