@@ -28,10 +28,6 @@ class DecoderSize:
     Raises:
         TypeError: a field is not an int.
         ValueError: a field is below 1, or `heads` is not a multiple of `kv_heads`.
-
-    Properties:
-        - heads that do not share key/value heads evenly are refused
-          (`test_decoder_size_rejects_heads_that_are_not_a_multiple_of_kv_heads`)
     """
 
     layers: int

@@ -107,18 +107,6 @@ class Llava(nn.Module):
     Args:
         config: All sizes.
 
-    Properties:
-        - logits, states and greedy answers are those of Hugging Face's LLaVA with the same weights ->
-          `test_logits_and_states_equal_those_of_transformers`, `test_greedy_generation_equals_that_of_transformers`;
-          pruned, those of its layers put together ->
-          `test_pruned_prefill_and_decoding_equal_a_composition_of_the_layers_of_transformers`
-        - a row of a padded batch is the row alone -> `test_a_row_of_a_padded_batch_is_the_row_alone`
-        - decoding with the cache is the whole sequence at once ->
-          `test_decoding_with_the_cache_equals_the_whole_sequence_at_once`
-        - only relative positions count -> `test_llava_depends_on_relative_positions_only`
-        - FLOPs are those of section 6 -> `test_llava_flops_equal_the_torch_flop_counter`, also at real sizes ->
-          `test_llava_flops_equal_the_torch_flop_counter_at_the_sizes_of_llava_1_5`
-
     Examples:
         >>> model = Llava.from_pretrained()
         >>> model.config.decoder.head_dim // model.config.decoder.heads

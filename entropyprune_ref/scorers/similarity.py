@@ -29,10 +29,6 @@ class Duplication:
     Args:
         pivots: tokens that are kept as pivots, at least 1; DART takes 4 of the image.
 
-    Properties:
-        - pivots first, then by cosine distance as scipy computes it (`test_duplication_equals_scipy_cosine_distance`)
-        - copies of a pivot come last (`test_duplication_drops_copies_of_pivots_first`)
-
     Examples:
         The third token has the largest key and is the one pivot; the first points the opposite way, the second along.
 
@@ -72,10 +68,6 @@ class MaxMinDiversity:
     Source: DivPrune (arXiv 2503.02175). Departs from it in the place, which is the input of the prune layer and not the
     output of the projector, and in that a token once kept cannot be chosen again (its code can repeat one when
     only copies are left). Images of one row are ranked together.
-
-    Properties:
-        - equals a brute-force greedy choice (`test_max_min_diversity_equals_brute_force`)
-        - copies come last (`test_max_min_diversity_keeps_one_of_each_before_any_copy`)
 
     Examples:
         Three directions at 0, 45 and 180 degrees: the last is farthest from its neighbour, then the first.
