@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from entropyprune_ref._numerics.arguments import require_choice, require_integer
-from entropyprune_ref.pruning import Number, PrunePlan, kept_mask, prune_plan
+from entropyprune_ref.pruning import Number, PrunePlan, kept_mask, prune_plan, require_one_budget
 from entropyprune_ref.scorers.entropy import EntropyScorer
 from entropyprune_ref.scorers.view import LayerView, Scorer
 from entropyprune_ref.scoring import PAPER, Convention
@@ -50,11 +50,7 @@ class EntropyPrune:
     def __post_init__(self) -> None:
         require_integer("layer", self.layer, 1)
         require_choice("over_images", self.over_images, ("each", "all"))
-        given = [name for name in ("keep", "average", "ratio") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"exactly one of keep, average and ratio must be given, got {' and '.join(given) or 'none'}"
-            )
+        require_one_budget(keep=self.keep, average=self.average, ratio=self.ratio)
         if self.convention is not None and self.scorer is not None:
             raise ValueError("convention must not be given beside scorer, which replaces it")
 
