@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
+from entropyprune_ref.llava import Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
 from entropyprune_ref.llava.weights import FORMAT
 from entropyprune_ref.pruner import EntropyPrune
 from entropyprune_ref.scorers import UniformStride
@@ -237,18 +238,19 @@ def test_generate_needs_a_word_to_generate(model: Llava) -> None:
             "vision.image_size must be a multiple of vision.patch_size, got 10 and 4",
         ),
         (lambda: VisionConfig(mlp=0), "vision.mlp must be at least 1, got 0"),
-        (lambda: DecoderConfig(head_dim=5), "decoder.head_dim must be even for rotary embedding, got 5"),
+        (lambda: replace(CONFIG.decoder, head_dim=5), "head_dim must be even for rotary embedding, got 5"),
         (
-            lambda: DecoderConfig(heads=8, kv_heads=3),
-            "decoder.heads must be a multiple of decoder.kv_heads, got 8 and 3",
+            lambda: replace(CONFIG.decoder, heads=8, kv_heads=3),
+            "heads must be a multiple of kv_heads = 3, got heads = 8",
         ),
-        (lambda: DecoderConfig(layers=0), "decoder.layers must be at least 1, got 0"),
-        (lambda: LlavaConfig(image_token=64), "image_token must be between 0 and 63, got 64"),
+        (lambda: replace(CONFIG.decoder, layers=0), "layers must be at least 1, got 0"),
+        (lambda: replace(CONFIG.decoder, mlp_matrices=2), "mlp_matrices must be 3, a gated MLP, got 2"),
+        (lambda: replace(CONFIG, image_token=12), "image_token must be between 0 and 11, got 12"),
         (
-            lambda: LlavaConfig(vocabulary=("word",) * 65),
-            "vocabulary must have at most decoder.vocabulary_size = 64 words, got 65",
+            lambda: replace(CONFIG, vocabulary=("word",) * 13),
+            "vocabulary must have at most decoder.vocabulary = 12 words, got 13",
         ),
-        (lambda: LlavaConfig(attention="flash"), "attention must be one of 'explicit', 'fused', got 'flash'"),
+        (lambda: replace(CONFIG, attention="flash"), "attention must be one of 'explicit', 'fused', got 'flash'"),
         (lambda: Vocabulary(("<pad>", "what")), "words must begin with <pad> <bos> <eos> <image> user assistant"),
         (
             lambda: pixels(torch.zeros(1, 3, 6, 6, dtype=torch.uint8)),

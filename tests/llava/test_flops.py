@@ -61,7 +61,7 @@ def test_llava_flops_equal_the_torch_flop_counter(config: LlavaConfig, data: st.
     model = random_llava(config)
     batch = make_batch([[text, *[-1] * images]] * rows, config, 0)
     visual, layers = images * config.vision.patches, config.decoder.layers
-    size, around = config.decoder.size(), sizes_of(config)
+    size, around = config.decoder, sizes_of(config)
     expected = prefill_flops(size, text_tokens=text, visual_tokens=visual, **around)
     assert counted(model, batch) == rows * expected.total
     layer = data.draw(st.integers(1, layers - 1), label="prune layer")
@@ -82,7 +82,7 @@ def test_llava_flops_with_the_method_add_the_gram_products_of_its_scores(config:
     plain, scored = (counted(model, batch, EntropyPrune(1, 1, scorer=scorer)) for scorer in (UniformStride(), None))
     assert scored - plain == 2 * visual * heads * head_dim * min(heads, head_dim)
     gram = 2 * visual * heads * heads * head_dim
-    assert scoring_flops(config.decoder.size(), visual).scoring > gram
+    assert scoring_flops(config.decoder, visual).scoring > gram
 
 
 def llava_1_5(decoder: DecoderSize) -> LlavaConfig:
@@ -95,7 +95,7 @@ def llava_1_5(decoder: DecoderSize) -> LlavaConfig:
             kv_heads=decoder.kv_heads,
             head_dim=decoder.head_dim,
             mlp=decoder.mlp,
-            vocabulary_size=decoder.vocabulary,
+            vocabulary=decoder.vocabulary,
         ),
         image_token=32_000,
     )
@@ -154,8 +154,8 @@ def test_the_flop_counter_does_not_see_fused_attention_on_a_cpu() -> None:
     config = tiny_config()
     model, batch = random_llava(config), make_batch([[2, -1, 1]], config, 0)
     sizes = sizes_of(config) | {"text_tokens": 3, "visual_tokens": 9}
-    full = prefill_flops(config.decoder.size(), **sizes)
-    linear = prefill_flops(config.decoder.size(), **sizes, attention="none")
+    full = prefill_flops(config.decoder, **sizes)
+    linear = prefill_flops(config.decoder, **sizes, attention="none")
     assert counted(model, batch) == full.total
     assert counted(model.with_attention("fused"), batch) == linear.total
     assert linear.total < full.total

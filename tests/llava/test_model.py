@@ -296,7 +296,7 @@ def test_decoding_with_the_cache_equals_the_whole_sequence_at_once(config: Llava
     """Five words one by one behind prompts padded anywhere; against the layers on everything, without a cache."""
     batch, model = data.draw(batches(config, min_images=0)), random_llava(config)
     generator = torch.Generator().manual_seed(1)
-    words = torch.randint(config.decoder.vocabulary_size, (len(batch.ids), 5), generator=generator)
+    words = torch.randint(config.decoder.vocabulary, (len(batch.ids), 5), generator=generator)
     out = prefill(model, batch)
     steps = torch.cat([model.step(word, out.cache) for word in words.split(1, dim=1)], dim=1)
     states = masked_states(model, batch, torch.ones_like(batch.attended), 0, words)[-1][:, -5:]
@@ -441,6 +441,6 @@ def test_config_survives_json(config: LlavaConfig) -> None:
 def test_config_sizes_by_hand() -> None:
     config = tiny_config()
     assert (config.vision.grid, config.vision.patches) == (3, 9)
-    size = config.decoder.size()
+    size = config.decoder
     assert (size.layers, size.hidden, size.heads, size.kv_heads, size.head_dim, size.mlp) == (3, 12, 4, 2, 6, 10)
     assert (size.vocabulary, size.mlp_matrices) == (12, 3)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entropyprune_ref.llava import Llava, LlavaConfig
-from entropyprune_ref.llava.model import Cache
+from entropyprune_ref.llava.cache import Cache
 from entropyprune_ref.pruner import EntropyPrune
 from entropyprune_ref.pruning import prune_plan
 from entropyprune_ref.scorers import RIVALS, Duplication, HiddenNorm, QueryNorm
@@ -60,7 +60,7 @@ class Case:
         )
 
     def new_tokens(self, count: int) -> Tensor:
-        size = self.model.config.decoder.vocabulary_size
+        size = self.model.config.decoder.vocabulary
         return torch.randint(size, (len(self.batch.ids), count), generator=torch.Generator().manual_seed(1))
 
 
@@ -158,15 +158,15 @@ def test_caches_of_a_batch_attend_to_what_each_row_has_left(case: Case) -> None:
     out = case.prefill(case.pruner)
     whole = case.batch.attended.sum(dim=1)
     left = (case.batch.attended & ~case.batch.visual).sum(dim=1) + case.pruner.keep
-    first, second = out.cache.stretches
+    first, second = out.cache.spans
     assert [*first.layers, *second.layers] == list(range(case.model.config.decoder.layers))
     assert first.layers.stop == second.layers.start == case.pruner.layer
     for steps, word in enumerate(case.new_tokens(4).split(1, dim=1), start=1):
         case.model.step(word, out.cache)
         assert torch.equal(first.attended.sum(dim=1), whole + steps)
         assert torch.equal(second.attended.sum(dim=1), left + steps)
-        for stretch in (first, second):
-            assert {len(out.cache.layers[layer]) for layer in stretch.layers} == {stretch.attended.shape[1]}
+        for span in (first, second):
+            assert {len(out.cache.layers[layer]) for layer in span.layers} == {span.attended.shape[1]}
 
 
 @given(cases())
@@ -312,7 +312,7 @@ def test_generate_leaves_the_cache_of_its_prefill_as_it_was() -> None:
     answer = model.generate(batch.images, batch.ids, pruner=EntropyPrune(1, 4), max_new_tokens=4)
     cache: Cache = answer.prefill.cache
     assert cache.lengths() == [12, 7, 7]
-    assert [stretch.attended.shape[1] for stretch in cache.stretches] == [12, 7]
+    assert [span.attended.shape[1] for span in cache.spans] == [12, 7]
     assert cache.next_positions.tolist() == [12]
 
 
