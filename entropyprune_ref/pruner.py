@@ -33,21 +33,6 @@ class EntropyPrune:
     Raises:
         ValueError: Not exactly one budget; `layer` below 1; an unknown `over_images`; a `convention` beside a `scorer`.
 
-    Properties:
-        - pruned is masked: what is left has the states and logits of the full forward pass in which, from `layer` on,
-          dropped tokens are masked out as keys ->
-          `test_pruned_prefill_equals_the_prefill_in_which_dropped_tokens_are_masked_out`, and in every decoding step ->
-          `test_pruned_decoding_equals_decoding_in_which_dropped_tokens_are_masked_out`
-        - keeping all is not pruning -> `test_pruning_that_keeps_all_is_no_pruning_bit_for_bit`
-        - caches hold the prompt before `layer`, what is left from it on ->
-          `test_caches_before_the_prune_layer_hold_the_prompt_and_later_ones_what_is_left`
-        - text stays -> `test_text_is_never_dropped`
-        - order and positions stay, decoding goes on behind the whole prompt ->
-          `test_order_and_positions_are_kept_and_decoding_goes_on_behind_the_whole_prompt`
-        - every image leaves what the plan says -> `test_budgets_leave_what_the_plan_says_in_every_image`
-        - what the scorer sees -> `test_scorers_see_the_queries_before_and_the_states_at_the_prune_layer`
-        - rows do not depend on each other -> `test_permuting_the_batch_permutes_the_output`
-
     Examples:
         >>> EntropyPrune(2, average=192).plan(visual_tokens=576, layers=32)
         PrunePlan(prune_layer=2, keep=166)

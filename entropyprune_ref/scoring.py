@@ -108,27 +108,6 @@ def token_entropy(
             finite; `side` is unknown; one head under `RELEASED`, which divides by `log heads`; queries above 1e140
             under `RELEASED`, whose energy would overflow.
 
-    Properties:
-        - plain numpy and scipy give the same -> `test_token_entropy_agrees_with_numpy_and_scipy`
-        - so does mpmath at 50 digits -> `test_token_entropy_agrees_with_mpmath`
-        - unchanged by an orthogonal map of all heads -> `test_token_entropy_ignores_an_orthogonal_map_of_all_heads`,
-          hence by rotary embedding -> `test_token_entropy_is_the_same_before_and_after_rotary_embedding`
-        - unchanged by permuting heads -> `test_token_entropy_ignores_the_order_of_heads`
-        - unchanged by adding one vector to all heads -> `test_token_entropy_ignores_a_vector_added_to_all_heads`
-        - scale -> `test_token_entropy_ignores_scale_unless_released`
-        - Eq. 3.4 -> `test_token_entropy_released_is_the_paper_entropy_and_the_energy`; its consequence ->
-          `test_token_entropy_released_orders_by_low_energy`
-        - dual sides agree -> `test_token_entropy_is_the_same_on_both_sides`
-        - bounds -> `test_token_entropy_lies_between_zero_and_the_log_of_the_rank`
-        - no variance -> `test_token_entropy_without_variance`
-        - a batch equals its parts -> `test_token_entropy_of_a_batch_equals_its_parts`
-        - same bits at every call and for any number of threads ->
-          `test_token_entropy_has_the_same_bits_for_any_number_of_threads`; to rounding where a gradient is wanted ->
-          `test_token_entropy_with_gradients_is_the_same_to_rounding`
-        - no intermediate result grows with the tokens ->
-          `test_token_entropy_makes_no_tensor_that_grows_with_the_tokens`
-        - gradients -> `test_token_entropy_gradient_is_right`, `test_token_entropy_gradient_is_finite_without_variance`
-
     Examples:
         Four heads at (1, 0), (-1, 0), (0, 1), (0, -1): both eigenvalues of the covariance are one half, hence log 2.
         Divided by heads instead of by the trace, the same matrix has eigenvalues 1/2, 1/2, 0, 0 too.

@@ -30,10 +30,6 @@ class Formula:
         TypeError: a count is not an int.
         ValueError: an option is unknown, or `flops_per_multiply_add` is neither 1 nor 2.
 
-    Properties:
-        - every preset equals the formula as its source writes it (`test_formulas_equal_what_their_sources_write`)
-        - the unit cancels in a reduction (`test_reduction_is_the_same_in_multiply_adds`)
-
     Examples:
         FastV's 99.3 "GFLOPs" of LLaVA-1.5-7B are multiply-adds of one layer with a two-matrix MLP, on 612 tokens:
 

@@ -18,10 +18,6 @@ class EntropyScorer:
     Attributes:
         convention: Which formula.
 
-    Properties:
-        - equal to `token_entropy` at visual positions, zero elsewhere ->
-          `test_entropy_scorer_is_token_entropy_at_visual_positions`
-
     Examples:
         >>> from entropyprune_ref import RELEASED
         >>> queries = torch.tensor([[[[1.0, 0.0]], [[-1.0, 0.0]], [[0.0, 1.0]], [[0.0, -1.0]]]])  # 4 heads, 1 token
