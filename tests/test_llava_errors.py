@@ -164,16 +164,6 @@ def test_llava_refuses_a_pruner_that_does_not_fit(model: Llava, pruner: EntropyP
     refused(lambda: model.generate(BATCH.images, BATCH.ids, pruner=pruner), ValueError, message)
 
 
-def test_llava_refuses_a_pruner_where_there_is_nothing_to_prune(model: Llava) -> None:
-    message = "pruner must be given prompts with an image, got none in prompt 0"
-    refused(lambda: model(None, TEXT_ONLY, pruner=EntropyPrune(1, 0)), ValueError, message)
-    mixed = make_batch([[1, -1, 2], [4]], CONFIG, 0)
-    message = "pruner must be given prompts with an image, got none in prompt 1"
-    refused(
-        lambda: model(mixed.images, mixed.ids, attended=mixed.attended, pruner=EntropyPrune(1, 0)), ValueError, message
-    )
-
-
 def test_llava_refuses_a_pruner_that_leaves_nothing(model: Llava) -> None:
     """A prompt of one image and no word, all of it dropped: there would be nothing to answer from."""
     message = "keep must be at least 1 for a prompt without text, got 0 in prompt 0"

@@ -156,7 +156,7 @@ class Llava(nn.Module):
         Raises:
             TypeError: Arguments of another type.
             ValueError: Images of another size, or not as many as the prompts have places for; a bad prompt; a pruner
-                that does not fit the model or a prompt without image.
+                that does not fit the model.
         """
         prompt = read_prompt(questions, self.config, attended, positions)
         hidden = self.embed(images, prompt)
