@@ -51,7 +51,7 @@ def prompt_cost(model: Llava, prompts: Counter[int], layer: int | None, keep: in
         layer: The prune layer, or None for no pruning.
         keep: Visual tokens kept from it on.
     """
-    size, visual = model.config.decoder.size(), model.config.vision.patches
+    size, visual = model.config.decoder, model.config.vision.patches
     vision, projector = vision_size(model.config), ProjectorSize(model.config.vision.hidden, size.hidden)
     decoder, whole = Flops(), Flops()
     for text, times in prompts.items():

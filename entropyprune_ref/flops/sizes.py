@@ -6,8 +6,8 @@ from typing import Any
 from entropyprune_ref._numerics.arguments import require_integer
 
 
-def _require_positive_fields(size: object) -> None:
-    for field in fields(size):  # type: ignore[arg-type]
+def _require_positive(size: object, kind: type) -> None:
+    for field in fields(kind):
         require_integer(field.name, getattr(size, field.name), 1)
 
 
@@ -40,7 +40,7 @@ class DecoderSize:
     vocabulary: int = 32_000
 
     def __post_init__(self) -> None:
-        _require_positive_fields(self)
+        _require_positive(self, DecoderSize)
         if self.heads % self.kv_heads:
             raise ValueError(f"heads must be a multiple of kv_heads = {self.kv_heads}, got heads = {self.heads}")
 
@@ -108,7 +108,7 @@ class VisionSize:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        _require_positive_fields(self)
+        _require_positive(self, VisionSize)
         if self.hidden % self.heads:
             raise ValueError(f"hidden must be a multiple of heads = {self.heads}, got hidden = {self.hidden}")
         if self.image_size % self.patch_size:
@@ -144,7 +144,7 @@ class ProjectorSize:
     outputs: int
 
     def __post_init__(self) -> None:
-        _require_positive_fields(self)
+        _require_positive(self, ProjectorSize)
 
 
 CLIP_VIT_L_14_336 = VisionSize(layers=23, hidden=1024, heads=16, mlp=4096, image_size=336, patch_size=14)

@@ -94,7 +94,8 @@ class QueryNorm:
 
     def __call__(self, view: LayerView) -> Scores:
         """The norm, negative if low ones are kept."""
-        norm = per_head("queries", view.queries, view.visual).square().sum(dim=(1, 3)).sqrt()
+        queries = per_head("queries", view.queries, view.visual).transpose(1, 2).flatten(2)  # a token's lie together
+        norm = queries.square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
 
 

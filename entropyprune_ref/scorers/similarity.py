@@ -3,11 +3,10 @@ r"""Rivals that keep tokens unlike each other: DART-like duplication and DivPrun
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import normalize
 
 from entropyprune_ref._numerics.arguments import require_integer
 
-from ._reading import Scores, blank, per_head, visual_hidden, visual_rows
+from ._reading import Scores, blank, cosine_distances, per_head, visual_hidden, visual_rows
 from .view import LayerView
 
 
@@ -49,10 +48,10 @@ class Duplication:
         scores = blank(view, hidden.device)
         for row, positions in visual_rows(view):
             positions = positions.to(hidden.device)
-            states = normalize(hidden[row, positions], dim=-1)
-            norms = keys[row, :, positions].abs().sum(dim=(0, 2))
+            distances, place = cosine_distances(hidden[row, positions])
+            norms = keys[row, :, positions].transpose(0, 1).flatten(1).abs().sum(dim=-1)
             pivots = norms.argsort(descending=True, stable=True)[: self.pivots]
-            ranking = 1 - (states @ states[pivots].mT).amax(dim=-1)
+            ranking = distances[:, place[pivots]].amin(dim=-1)[place]
             ranking[pivots] = 2.0 + torch.arange(len(pivots), 0, -1, device=hidden.device).double()
             scores[row, positions] = ranking
         return scores
@@ -87,8 +86,8 @@ class MaxMinDiversity:
         scores = blank(view, hidden.device)
         for row, positions in visual_rows(view):
             positions = positions.to(hidden.device)
-            states = normalize(hidden[row, positions], dim=-1)
-            distances = 1 - states @ states.mT
+            distances, place = cosine_distances(hidden[row, positions])
+            distances = distances[place][:, place]
             # Before anything is kept, a token's distance is the one to its nearest neighbour, itself excepted.
             nearest = distances.clone().fill_diagonal_(float("inf")).amin(dim=-1)
             kept = torch.zeros_like(nearest, dtype=torch.bool)
