@@ -118,8 +118,8 @@ class Passes:
             kept = self._choose(now, hidden, new)
             if bool(kept.all()) and past is None:
                 return hidden
-            now.index, real = gather_index(kept)
-            new = new.gather(1, now.index) & real
+            # padding goes too: else a short row beside a long one would keep the batch as long as it was
+            now.index, new = gather_index(kept & new)
             hidden = _gathered(hidden, now.index)
         seen = now.attended[:, : now.before]
         if past is not None:
