@@ -110,3 +110,5 @@ def _png(image: Any) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="png", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
+
+

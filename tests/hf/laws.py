@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entropyprune_ref import EntropyPrune, token_entropy
+from entropyprune_ref import EntropyPrune
 from entropyprune_ref.hf import pruned
 from entropyprune_ref.pruning import split_keep
 from entropyprune_ref.scorers import HiddenNorm, LastTokenAttention, QueryNorm
@@ -186,7 +186,7 @@ def check(case: Case) -> float:
     longer = torch.cat([kept, torch.ones_like(words, dtype=torch.bool)], dim=1)
     inputs = positioned(with_words(prompt, words))
     if case.through == "generate" and "second_per_grid_ts" in inputs:
-        # `generate` lets the words stand where the longest axis of a video ends, the whole sequence where its picture does
+        # `generate` puts the words where the longest axis of a video ends, the whole sequence where its picture does
         inputs["position_ids"] = torch.cat(play(model, prompt, words, "generate").positions, dim=-1)
     with torch.no_grad(), masked_out(model, inputs["attention_mask"].bool(), longer, layer) as seen:
         wanted = model(**inputs, use_cache=False).logits

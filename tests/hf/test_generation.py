@@ -11,7 +11,7 @@ from torch import Tensor
 
 from entropyprune_ref import EntropyPrune
 from entropyprune_ref.hf import pruned
-from tests.hf.prompts import Part, Prompt, fixed_prompt, make_prompt
+from tests.hf.prompts import Prompt, fixed_prompt
 from tests.hf.reference import Forced, masked_out, positioned, with_words
 from tests.hf.tiny import FAMILIES, IMAGE, VIDEO, WORDS, tiny_model
 
