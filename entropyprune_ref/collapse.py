@@ -87,11 +87,6 @@ def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64
         TypeError: `states` is not a tensor.
         ValueError: `states` has a wrong shape or dtype, or is not finite.
 
-    Properties:
-        - each entry is that state's matrix entropy, by scipy -> `test_layer_entropy_is_the_entropy_of_each_state`
-        - unchanged by a factor, a shift and an orthogonal map of its own for each state ->
-          `test_layer_entropy_ignores_similarities_of_each_state`
-
     Examples:
         Two equal directions of variance, then one.
 
@@ -138,19 +133,6 @@ def collapse_layer(
         TypeError: `curves` is not a tensor, or a number is of the wrong kind.
         ValueError: `curves` has a wrong shape or dtype, is not finite, or has fewer than two states; `bootstrap` or
             `confidence` is out of range.
-
-    Properties:
-        - names the first state after the drop -> `test_collapse_layer_names_the_state_after_the_drop`
-        - flat and rising curves have none -> `test_collapse_layer_finds_none_in_a_flat_or_rising_curve`
-        - the larger of two drops, the earlier of equal ones -> `test_collapse_layer_takes_the_largest_drop`,
-          `test_collapse_layer_gives_ties_to_the_earliest`
-        - unchanged by adding a constant, and by a positive factor (which `drop` follows) ->
-          `test_collapse_layer_ignores_an_affine_map_of_the_curves`
-        - sharpness by numpy -> `test_collapse_layer_sharpness_agrees_with_numpy`
-        - consistency and interval on samples made to order -> `test_collapse_layer_consistency_counts_samples`,
-          `test_collapse_layer_interval_covers_the_split_of_the_samples`
-        - the order of samples does not matter to anything but the interval ->
-          `test_collapse_layer_ignores_the_order_of_samples`
 
     Examples:
         The other drops are 0, -0.5 and 0.5.
@@ -208,11 +190,6 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
     Raises:
         TypeError: `curves` is not a tensor, or `share` not a number.
         ValueError: `curves` is refused as by `collapse_layer`; `share` is out of range.
-
-    Properties:
-        - all agree on a single step down -> `test_other_definitions_agree_on_a_single_step`
-        - each parts from the rule where it should -> `test_other_definitions_part_where_they_should`
-        - none in a flat or rising curve -> `test_other_definitions_find_none_in_a_flat_or_rising_curve`
 
     Examples:
         Falls of 2 from 8, then of 1 from 6, then of 1.5 from 1.5.

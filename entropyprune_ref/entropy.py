@@ -33,13 +33,6 @@ def spectrum_entropy(eigenvalues: Float[Tensor, "*batch eigenvalues"]) -> Float6
         TypeError: `eigenvalues` is not a tensor.
         ValueError: `eigenvalues` has a wrong shape or dtype, is not finite, or has a negative entry.
 
-    Properties:
-        - exact to 1e-12 of itself, also near rank one: `test_spectrum_entropy_agrees_with_mpmath`
-        - agrees with `scipy.stats.entropy` and `scipy.special.entr`: `test_spectrum_entropy_agrees_with_scipy`
-        - closed forms: `test_spectrum_entropy_of_two_levels`, `test_spectrum_entropy_of_a_geometric_spectrum`
-        - scale and order do not matter: `test_spectrum_entropy_ignores_scale`, `test_spectrum_entropy_ignores_order`
-        - zeros add nothing, and their gradient is zero: `test_spectrum_entropy_ignores_zeros`
-
     Examples:
         >>> import math
         >>> round(spectrum_entropy(torch.tensor([1.0, 1.0, 0.0])).item(), 12) == round(math.log(2), 12)
@@ -79,11 +72,6 @@ def spectrum_renyi_entropy(
         TypeError: `eigenvalues` is not a tensor, or `alpha` not a number.
         ValueError: `eigenvalues` has a wrong shape or dtype, is not finite, or has a negative entry; `alpha` is
             negative or NaN.
-
-    Properties:
-        - exact to 1e-12 of itself for every order: `test_spectrum_renyi_entropy_agrees_with_mpmath`
-        - never increases with the order: `test_renyi_entropy_falls_with_the_order`
-        - continuous at order one: `test_renyi_entropy_tends_to_von_neumann`
 
     Examples:
         >>> import math
@@ -128,22 +116,6 @@ def matrix_entropy(features: Float[Tensor, "*batch samples dims"], *, side: Side
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite; `side` is unknown.
 
-    Properties:
-        - bounds: `test_matrix_entropy_lies_between_zero_and_log_rank`
-        - zero for rank one, and only there: `test_matrix_entropy_is_zero_exactly_at_rank_one`
-        - log of the rank for equal eigenvalues: `test_matrix_entropy_is_log_rank_for_equal_eigenvalues`
-        - zero without variance: `test_matrix_entropy_is_zero_without_variance`
-        - scale, shift, orthogonal maps and the order of rows do not matter: `test_matrix_entropy_ignores_scale`,
-          `test_matrix_entropy_ignores_a_common_shift`, `test_matrix_entropy_ignores_orthogonal_maps`,
-          `test_matrix_entropy_ignores_the_order_of_rows`
-        - both sides agree: `test_matrix_entropy_is_the_same_on_both_sides`
-        - agrees with `scipy.linalg.logm`: `test_matrix_entropy_agrees_with_scipy_logm`
-        - exact to 1e-12 of itself where it is at least 0.03: `test_matrix_entropy_agrees_with_mpmath`
-        - quantum laws: concavity, additivity, (strong) subadditivity, continuity in `tests/test_entropy_laws.py`
-        - a batch equals its parts, to rounding: `test_matrix_entropy_of_a_batch_equals_its_parts`
-        - gradients: `test_matrix_entropy_gradient_agrees_with_finite_differences`,
-          `test_matrix_entropy_has_finite_gradients`
-
     Examples:
         >>> import math
         >>> cross = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
@@ -182,13 +154,6 @@ def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | f
         TypeError: `features` is not a tensor, or `alpha` not a number.
         ValueError: `features` has a wrong shape or dtype, or is not finite; `alpha` is negative or NaN.
 
-    Properties:
-        - never increases with the order: `test_renyi_entropy_falls_with_the_order`
-        - order 1 is `matrix_entropy`: `test_renyi_entropy_of_order_one_is_matrix_entropy`
-        - order 2 is the Frobenius norm: `test_renyi_entropy_of_order_two_is_minus_log_purity`
-        - order 0 is the log of `numpy.linalg.matrix_rank`: `test_renyi_entropy_of_order_zero_is_log_rank`
-        - infinite order is the min-entropy: `test_renyi_entropy_of_infinite_order_is_min_entropy`
-
     Examples:
         >>> import math
         >>> tall = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])  # eigenvalues 0.9 and 0.1
@@ -225,11 +190,6 @@ def effective_rank(features: Float[Tensor, "*batch samples dims"]) -> Float64[Te
     Raises:
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite.
-
-    Properties:
-        - agrees with `scipy.stats.entropy`: `test_effective_rank_is_the_exponential_of_scipy_entropy`
-        - between one and the rank: `test_effective_rank_lies_between_one_and_the_rank`
-        - the dimension of isotropic features: `test_effective_rank_of_isotropic_features_is_their_dimension`
 
     Examples:
         >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).item(), 12)

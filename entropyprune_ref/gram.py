@@ -36,11 +36,6 @@ def centred(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite.
 
-    Properties:
-        - every column sums to zero, to rounding: `test_centred_columns_sum_to_zero`
-        - equal rows give exact zeros: `test_centred_of_equal_rows_is_exactly_zero`
-        - agrees with exact rational arithmetic: `test_centred_agrees_with_exact_arithmetic`
-
     Examples:
         >>> centred(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).tolist()
         [[-1.0, 0.0], [1.0, 0.0]]
@@ -75,13 +70,6 @@ def density_matrix(
     Raises:
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite; `side` is unknown.
-
-    Properties:
-        - symmetric, positive semi-definite, trace 1: `test_density_matrix_is_a_density_matrix`
-        - agrees with `numpy.cov`: `test_density_matrix_agrees_with_numpy_cov`
-        - unchanged, to the bit, by a factor of a power of two: `test_density_matrix_ignores_powers_of_two_exactly`
-        - no variance gives zeros: `test_density_matrix_without_variance_is_zero`
-        - any magnitude from subnormal to 1e300: `test_density_matrix_holds_over_the_whole_range_of_float64`
 
     Examples:
         >>> density_matrix(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).tolist()
@@ -119,11 +107,6 @@ def covariance_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite.
 
-    Properties:
-        - descending, non-negative, sum 1: `test_spectrum_is_a_probability_vector_in_descending_order`
-        - agrees with `scipy.linalg.eigvalsh`: `test_covariance_spectrum_agrees_with_scipy_eigvalsh`
-        - the same as `gram_spectrum` but for zeros: `test_both_sides_have_the_same_nonzero_spectrum`
-
     Examples:
         >>> covariance_spectrum(torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).tolist()
         [0.9, 0.1]
@@ -147,11 +130,6 @@ def gram_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Ten
     Raises:
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite.
-
-    Properties:
-        - agrees with the squares of `scipy.linalg.svdvals`: `test_gram_spectrum_agrees_with_scipy_svdvals`
-        - centring costs one dimension: `test_gram_spectrum_has_one_zero_from_centring`
-        - the same as `covariance_spectrum` but for zeros: `test_both_sides_have_the_same_nonzero_spectrum`
 
     Examples:
         >>> [abs(round(x, 12)) for x in gram_spectrum(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).tolist()]
@@ -180,12 +158,6 @@ def spectrum(
     Raises:
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite; `side` is unknown.
-
-    Properties:
-        - multiplicities are kept: `test_both_sides_keep_multiplicities`
-        - both sides have the same trace: `test_both_sides_have_the_same_trace`
-        - a batch equals its parts: `test_spectrum_of_a_batch_equals_its_parts`
-        - gradients are finite, also at repeated and zero eigenvalues: `test_spectrum_has_finite_gradients`
 
     Examples:
         >>> spectrum(torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), "covariance").tolist()
@@ -218,11 +190,6 @@ def singular_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64
     Raises:
         TypeError: `features` is not a tensor.
         ValueError: `features` has a wrong shape or dtype, or is not finite.
-
-    Properties:
-        - equals `spectrum`, to rounding: `test_singular_spectrum_equals_spectrum`
-        - keeps small eigenvalues that `spectrum` loses:
-          `test_spectrum_is_exact_relative_to_the_largest_eigenvalue_only`
 
     Examples:
         >>> faint = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1e-10], [0.0, -1e-10]])  # eigenvalues 1 and 1e-20

@@ -31,7 +31,7 @@ from entropyprune_ref.world.scenes import IMAGE_SIZE, PATCH_SIZE, draw_scene
 
 TINY = LlavaConfig(
     vision=VisionConfig(hidden=8, layers=2, heads=1, mlp=8, image_size=IMAGE_SIZE, patch_size=PATCH_SIZE),
-    decoder=DecoderConfig(hidden=16, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=8, vocabulary_size=len(WORDS)),
+    decoder=DecoderConfig(hidden=16, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=8, vocabulary=len(WORDS)),
     vocabulary=WORDS,
 )
 QUESTION = "what color is the circle"

@@ -222,7 +222,7 @@ def test_gram_spectrum_has_one_zero_from_centring(samples: int, dims: int, seed:
 
 
 @given(samples=st.integers(2, 9), dims=sizes, seed=seeds)
-def test_both_sides_have_the_same_nonzero_spectrum(samples: int, dims: int, seed: int) -> None:
+def test_spectrum_is_the_same_on_both_sides_but_for_zeros(samples: int, dims: int, seed: int) -> None:
     features = gaussian(samples, dims, seed=seed)
     length = max(samples, dims)
     left, right = padded(gram_spectrum(features), length), padded(covariance_spectrum(features), length)
@@ -231,7 +231,7 @@ def test_both_sides_have_the_same_nonzero_spectrum(samples: int, dims: int, seed
 
 
 @given(multiplicity=st.integers(2, 4), extra=st.integers(0, 3), seed=seeds)
-def test_both_sides_keep_multiplicities(multiplicity: int, extra: int, seed: int) -> None:
+def test_spectrum_keeps_multiplicities_on_both_sides(multiplicity: int, extra: int, seed: int) -> None:
     eigenvalues = [0.25] * multiplicity + [0.0625] * 2
     samples, dims = multiplicity + 3, multiplicity + 2 + extra
     features = features_with_spectrum(eigenvalues, samples, dims, seed)
@@ -242,7 +242,7 @@ def test_both_sides_keep_multiplicities(multiplicity: int, extra: int, seed: int
 
 
 @given(samples=st.integers(2, 9), dims=sizes, seed=seeds)
-def test_both_sides_have_the_same_trace(samples: int, dims: int, seed: int) -> None:
+def test_spectrum_has_the_same_trace_on_both_sides(samples: int, dims: int, seed: int) -> None:
     columns = centred(gaussian(samples, dims, seed=seed))
     assert (columns.mT @ columns).trace().item() == pytest.approx(
         (columns @ columns.mT).trace().item(), rel=samples * dims * EPS, abs=0

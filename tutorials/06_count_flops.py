@@ -66,7 +66,7 @@ print(f"{whole.total / 1e12:.2f} TFLOP, with {keep} kept {pruned.total / 1e12:.2
 # %%
 config = LlavaConfig(
     VisionConfig(hidden=64, layers=2, heads=1, mlp=64, image_size=24, patch_size=1),
-    DecoderConfig(hidden=4096, layers=32, heads=32, kv_heads=32, head_dim=128, mlp=11_008, vocabulary_size=32_064),
+    DecoderConfig(hidden=4096, layers=32, heads=32, kv_heads=32, head_dim=128, mlp=11_008, vocabulary=32_064),
 )
 with torch.device("meta"):
     model = Llava(config)

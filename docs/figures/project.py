@@ -6,7 +6,7 @@ import click
 
 from entropyprune_ref.cli import commands
 from entropyprune_ref.oracle import CONTRACTS
-from entropyprune_ref.oracle.mutants import MUTANTS
+from entropyprune_ref.oracle.bugs import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 

@@ -50,11 +50,8 @@ def prompt_cost(model: Llava, prompts: Counter[int], layer: int | None, keep: in
         prompts: How many prompts there are with each number of text tokens.
         layer: The prune layer, or None for no pruning.
         keep: Visual tokens kept from it on.
-
-    Properties:
-        - equals PyTorch's counter on the same forward pass (`test_prompt_cost_equals_the_torch_flop_counter`)
     """
-    size, visual = model.config.decoder.size(), model.config.vision.patches
+    size, visual = model.config.decoder, model.config.vision.patches
     vision, projector = vision_size(model.config), ProjectorSize(model.config.vision.hidden, size.hidden)
     decoder, whole = Flops(), Flops()
     for text, times in prompts.items():

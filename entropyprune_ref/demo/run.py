@@ -72,10 +72,6 @@ def run(
     Raises:
         TypeError: A number is not an int.
         ValueError: A number is out of range.
-
-    Properties:
-        - repeats itself, timings aside (`test_demo_repeats_itself`)
-        - keeping every token changes no answer (`test_demo_that_keeps_every_token_changes_no_answer`)
     """
     report = report or (lambda *_: None)
     require_integer("images", images, 2)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from entropyprune_ref.collapse import layer_entropy
 from entropyprune_ref.llava.attention import causal_mask
-from entropyprune_ref.llava.decoder import LayerCache
-from entropyprune_ref.llava.model import Llava, pixels
+from entropyprune_ref.llava.cache import LayerCache
+from entropyprune_ref.llava.model import Llava
+from entropyprune_ref.llava.vision import pixels
 from entropyprune_ref.llava.vocabulary import Vocabulary
 from entropyprune_ref.pruning import gather_index, kept_mask, prune_plan
 from entropyprune_ref.scorers import RIVALS, LastTokenAttention, MeanAttention, Random

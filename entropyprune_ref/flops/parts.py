@@ -40,13 +40,6 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
         TypeError: a count is not an int.
         ValueError: a count is negative, or `attention` is none of the three.
 
-    Properties:
-        - equals PyTorch's counter on explicit attention (`test_prefill_flops_equal_the_torch_flop_counter`)
-        - grouped-query attention lowers the key/value term and no other
-          (`test_layer_flops_grouped_queries_shrink_only_the_key_value_term`)
-        - splitting a sequence over a cache leaves causal FLOPs unchanged
-          (`test_layer_flops_causal_cost_does_not_depend_on_the_split_over_the_cache`)
-
     Examples:
         One token, every size 1: q 2, k and v 4, o 2, one score 2, one value 2, three matrices 6.
 
@@ -92,9 +85,6 @@ def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") 
         TypeError: `images` is not an int.
         ValueError: `images` is negative, or `attention` is none of the three.
 
-    Properties:
-        - equals PyTorch's counter on explicit attention (`test_vision_flops_equal_the_torch_flop_counter`)
-
     Examples:
         One pixel, one layer, every size 1: patch embedding 2; two tokens through q, k, v, o (16), two 2 x 2 score
         matrices (16) and two MLP matrices (8).
@@ -124,9 +114,6 @@ def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
     Raises:
         TypeError: `visual_tokens` is not an int.
         ValueError: `visual_tokens` is negative.
-
-    Properties:
-        - equals PyTorch's counter (`test_vision_flops_equal_the_torch_flop_counter`)
 
     Examples:
         >>> projector_flops(ProjectorSize(inputs=3, outputs=5), 1).total  # 2 * (15 + 25)
@@ -161,12 +148,6 @@ def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", 
     Raises:
         TypeError: a count is not an int.
         ValueError: a count is negative, or `side` is neither of the two.
-
-    Properties:
-        - linear in the tokens (`test_scoring_flops_are_linear_in_tokens`)
-        - both sides cost the same when `heads` equals `head_dim`
-          (`test_scoring_flops_agree_on_both_sides_of_a_square_token`)
-        - below 1 GFLOP for LLaVA-1.5-7B (`test_scoring_flops_of_llava_are_below_a_gigaflop`)
 
     Examples:
         One token of 2 heads with 3 features: centring 6, Gram matrix 2 * 4 * 3, eigenvalues 9 * 8.

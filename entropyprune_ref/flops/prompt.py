@@ -69,12 +69,6 @@ def prefill_flops(
         ValueError: a count is negative, an option is unknown, `visual_tokens` is no whole number of images of `vision`,
             or `projector` does not fit its neighbours.
 
-    Properties:
-        - equals PyTorch's counter at the real sizes of LLaVA-1.5 7B and 13B
-          (`test_prefill_flops_equal_the_torch_flop_counter_at_real_sizes`)
-        - linear in the layers (`test_prefill_flops_are_linear_in_layers`)
-        - grows with every token (`test_prefill_flops_grow_with_tokens`)
-
     Examples:
         LLaVA-1.5-7B on its 576 visual tokens alone takes the familiar 3.82 T multiply-adds:
 
@@ -125,12 +119,6 @@ def pruned_prefill_flops(
     Raises:
         TypeError: a count is not an int.
         ValueError: a count is out of range, or as in `prefill_flops`.
-
-    Properties:
-        - the formula above, term by term (`test_pruned_prefill_flops_are_full_layers_then_short_layers`)
-        - keeping all costs what not pruning costs (`test_pruned_prefill_flops_keep_all_equals_unpruned`)
-        - grows with tokens kept and with the prune layer (`test_pruned_prefill_flops_grow_with_keep_and_layer`)
-        - equals PyTorch's counter at real sizes (`test_prefill_flops_equal_the_torch_flop_counter_at_real_sizes`)
 
     Examples:
         One reading (inferred) that leads to the 68.2 % of the paper's abstract: LLaVA-1.5-7B, 128 tokens per layer on
@@ -184,10 +172,6 @@ def decode_flops(
     Raises:
         TypeError: a count is not an int.
         ValueError: a count is out of range, or only one of `prune_layer` and `keep` is given.
-
-    Properties:
-        - the steps of a decoding add up to causal prefill (`test_decode_flops_add_up_to_causal_prefill`)
-        - pruning spares only attention (`test_decode_flops_pruning_spares_only_attention`)
 
     Examples:
         An empty cache is a prompt of one token:

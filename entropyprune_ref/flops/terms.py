@@ -25,10 +25,6 @@ class Flops:
         projector: both linear layers between tower and decoder.
         scoring: the pruning method's own cost (Eq. 6.4).
 
-    Properties:
-        - the terms add up to the total (`test_flops_terms_add_up_to_the_total`)
-        - addition and multiplication act on every term (`test_flops_add_and_multiply_term_by_term`)
-
     Examples:
         >>> (2 * Flops(mlp=3) + Flops(lm_head=4)).total
         10
@@ -79,9 +75,6 @@ def reduction(unpruned: Flops | int, pruned: Flops | int) -> Fraction:
 
     Raises:
         ValueError: `unpruned` is not positive.
-
-    Properties:
-        - the rule's unit cancels (`test_reduction_is_the_same_in_multiply_adds`)
 
     Examples:
         >>> reduction(8, 2)

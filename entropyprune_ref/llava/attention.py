@@ -29,12 +29,6 @@ def attend(
 
     Returns:
         One vector a query and head, in the dtype of `queries`.
-
-    Properties:
-        - written out, fused and PyTorch's own grouped attention are equal to rounding ->
-          `test_attend_explicit_fused_and_grouped_attention_of_torch_are_equal`
-        - a query that may look nowhere gives a finite vector ->
-          `test_attend_of_a_query_that_may_look_nowhere_is_finite`
     """
     groups = queries.shape[1] // keys.shape[1]
     if groups > 1:

@@ -1,14 +1,11 @@
 """From a Hugging Face LLaVA to this one: the same numbers under other names."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
+from torch import Tensor
 
 from .config import DecoderConfig, LlavaConfig, VisionConfig
-
-if TYPE_CHECKING:
-    from .model import Llava
 
 RENAMED = (
     (r"^model\.", ""),
@@ -41,21 +38,15 @@ REQUIRED = {
 """What a configuration of theirs must say, because this architecture has no other."""
 
 
-def from_transformers(model: Any) -> "Llava":
-    """See `Llava.from_transformers`."""
-    from .model import Llava
-
-    config = translate(getattr(model, "config", model))
-    with torch.device("meta"):
-        ours = Llava(config)
-    tensors = {}
+def from_transformers(model: Any) -> tuple[LlavaConfig, dict[str, Tensor]]:
+    """Returns configuration and copied tensors of a Hugging Face LLaVA. See `Llava.from_transformers`."""
+    config, tensors = translate(getattr(model, "config", model)), {}
     for name, tensor in model.state_dict().items():
         for pattern, replacement in RENAMED:
             name = re.sub(pattern, replacement, name)
         if not name.endswith("position_ids"):
             tensors[name] = tensor.detach().clone()
-    ours.load_state_dict(tensors, assign=True)
-    return ours.eval().requires_grad_(False)
+    return config, tensors
 
 
 def translate(config: Any) -> LlavaConfig:
@@ -91,7 +82,7 @@ def translate(config: Any) -> LlavaConfig:
             kv_heads=text.num_key_value_heads,
             head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
             mlp=text.intermediate_size,
-            vocabulary_size=text.vocab_size,
+            vocabulary=text.vocab_size,
             rope_theta=text.rope_parameters["rope_theta"],
             norm_eps=text.rms_norm_eps,
         ),

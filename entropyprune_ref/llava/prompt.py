@@ -58,7 +58,7 @@ def read_prompt(
             raise TypeError(f"questions must hold integer token ids, got {ids.dtype}")
         if ids.ndim != 2 or 0 in ids.shape:
             raise ValueError(f"questions must have shape (batch, sequence), neither empty, got {tuple(ids.shape)}")
-        size = config.decoder.vocabulary_size
+        size = config.decoder.vocabulary
         if int(ids.min()) < 0 or int(ids.max()) >= size:
             raise ValueError(f"questions must hold ids in [0, {size - 1}], got {int(ids.min())} to {int(ids.max())}")
     else:

@@ -95,3 +95,10 @@ class Projector(nn.Module):
     def forward(self, features: Float[Tensor, "images patches dims"]) -> Float[Tensor, "images patches hidden"]:
         """Returns one decoder embedding a patch."""
         return self.linear_2(F.gelu(self.linear_1(features)))
+
+
+def pixels(images: Tensor) -> Float[Tensor, "images 3 height width"]:
+    """Returns uint8 images `(images, height, width, 3)` as the float32 that the bundled model reads, in [-1, 1]."""
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
+        raise ValueError(f"images must be uint8 (images, height, width, 3), got {images.dtype} {tuple(images.shape)}")
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0

@@ -4,10 +4,13 @@
     report = check("token_entropy", my_function, dtype=torch.float32)
     print(report)
 
-Reading order: `tolerances` (how far a correct implementation may be off; measured on `plain_entropies` and
-`plain_decoder`), `cases` and `inputs` (that hurt), `trial` (one call, watched), `laws` and `contracts` (what must
-hold), `checking`, `report`; `mutants` (what must be caught), `selftest`; `vectors` (the same as files, for programs in
-any language).
+Rooms, in the order in which they build on each other:
+
+- `inputs`: what a candidate is tried on, made of a few numbers (`case`); `plain`: the formulas as one would write them;
+  `tolerances`: how far a correct implementation may be off;
+- `trial`: one call, watched, and what a `failure` says; `contracts`: what must hold, law by law;
+- `bugs`: implementations that are known to be wrong; `judging`: `check`, reports, and the oracle's check of itself;
+- `vectors`: the same as files, for programs in any language.
 """
 
 try:
@@ -18,12 +21,13 @@ except ModuleNotFoundError as error:
     ) from error
 
 from ..scoring import CONVENTIONS, PAPER, RELEASED, ROW_NORMALIZED, Convention
-from .checking import SIZES, check, replay
 from .contracts import CONTRACTS
-from .laws import Contract
-from .parametrize import parametrize_with_checks
-from .report import Failure, Report, Verdict
-from .selftest import Catch, self_test
+from .contracts.contract import Contract
+from .judging.checking import SIZES, check, replay
+from .judging.parametrize import parametrize_with_checks
+from .judging.report import Report, Verdict
+from .judging.selftest import Catch, self_test
+from .trial.failure import Failure
 from .vectors import judge as judge_vectors
 
 __all__ = [

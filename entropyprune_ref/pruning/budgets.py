@@ -53,14 +53,6 @@ def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_la
         ValueError: An argument is out of range, or `average` is infeasible: the layers before `prune_layer` alone
             spend more. The message names the smallest feasible average.
 
-    Properties:
-        - the published budgets come out -> `test_tokens_to_keep_gives_the_published_budgets`
-        - the average that results never exceeds the one asked for, and one more token would ->
-          `test_tokens_to_keep_is_the_most_that_the_average_allows`
-        - inverse of `average_tokens` -> `test_average_tokens_is_the_inverse_of_tokens_to_keep`
-        - the smallest feasible average is accepted, anything below refused ->
-          `test_tokens_to_keep_accepts_the_smallest_feasible_average_and_nothing_below`
-
     Examples:
         LLaVA-1.5-7B at an average of 192 tokens: (32 · 192 - 2 · 576) / 30 = 4992 / 30 = 166.4.
 
@@ -100,10 +92,6 @@ def average_tokens(keep: int, *, visual_tokens: int, layers: int, prune_layer: i
     Raises:
         TypeError: An argument is not an int.
         ValueError: An argument is out of range.
-
-    Properties:
-        - inverse of `tokens_to_keep` -> `test_average_tokens_is_the_inverse_of_tokens_to_keep`
-        - between the extremes it is the mean of a list of layers -> `test_average_tokens_is_the_mean_over_layers`
 
     Examples:
         (2 · 576 + 30 · 166) / 32 = 6132 / 32.
@@ -151,12 +139,6 @@ def prune_plan(
         ValueError: Not exactly one budget; an argument out of range; an infeasible average. With
             `lower_prune_layer` that means infeasible at layer 1 too.
 
-    Properties:
-        - a lowered plan is feasible, and one layer later would not be ->
-          `test_prune_plan_lowers_the_layer_no_further_than_needed`
-        - a feasible average is untouched by `lower_prune_layer` -> the same test
-        - ratios are exact decimals -> `test_prune_plan_reads_ratios_as_exact_decimals`
-
     Examples:
         LLaVA-NeXT at an average of 160 of 2,880 tokens is infeasible at layer 2; at layer 1 it is
         (32 · 160 - 2880) / 31 = 72.3.
@@ -171,9 +153,7 @@ def prune_plan(
         that is an error, and `keep=0` says it explicitly.
     """
     _require_depth(visual_tokens, layers, prune_layer)
-    given = [name for name, value in (("average", average), ("keep", keep), ("ratio", ratio)) if value is not None]
-    if len(given) != 1:
-        raise ValueError(f"exactly one of average, keep, ratio must be given, got {', '.join(given) or 'none'}")
+    require_one_budget(average=average, keep=keep, ratio=ratio)
     if keep is not None:
         return PrunePlan(prune_layer, require_integer("keep", keep, 0, visual_tokens))
     if ratio is not None:
@@ -184,6 +164,17 @@ def prune_plan(
     return PrunePlan(
         prune_layer, tokens_to_keep(exact, visual_tokens=visual_tokens, layers=layers, prune_layer=prune_layer)
     )
+
+
+def require_one_budget(**budgets: Number | None) -> None:
+    """Refuses anything but exactly one budget.
+
+    Raises:
+        ValueError: None is given, or more than one; the message names them.
+    """
+    given = [name for name, value in budgets.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"exactly one of {', '.join(budgets)} must be given, got {' and '.join(given) or 'none'}")
 
 
 def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
@@ -204,13 +195,6 @@ def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
     Raises:
         TypeError: Not integers.
         ValueError: Out of range.
-
-    Properties:
-        - parts add up, each within one token of its quota ->
-          `test_split_keep_adds_up_and_stays_within_one_token_of_the_quota`
-        - the largest remainders are rounded up, the earlier of equal ones ->
-          `test_split_keep_rounds_up_the_largest_remainders`
-        - equal images differ by at most one, the earlier has more -> `test_split_keep_treats_equal_images_alike`
 
     Examples:
         Quotas of 5 tokens over 6 and 4 are 3 and 2; over three images of equal size 5/3 each.

@@ -36,14 +36,6 @@ def select_tokens(scores: Float[Tensor, "*batch tokens"], keep: int) -> Int[Tens
         TypeError: `scores` is not a tensor, `keep` not an int.
         ValueError: `scores` has no token, is not floating or not finite; `keep` is out of range.
 
-    Properties:
-        - equal to a lexicographic sort by numpy -> `test_select_tokens_equals_numpy_lexsort`
-        - no dropped token outscores a kept one -> `test_select_tokens_drops_nothing_that_outscores_a_kept_token`
-        - ties go to the earlier token -> `test_select_tokens_gives_ties_to_the_earlier_token`
-        - permuting distinct scores permutes the selection -> `test_select_tokens_follows_a_permutation`
-        - unchanged by increasing maps of the scores -> `test_select_tokens_depends_on_the_order_of_scores_only`
-        - what is kept at `keep` is kept at `keep + 1` -> `test_select_tokens_is_nested_in_keep`
-
     Examples:
         >>> select_tokens(torch.tensor([0.5, 0.9, 0.5, 0.7]), 3).tolist()
         [0, 1, 3]
@@ -81,14 +73,6 @@ def kept_mask(
         TypeError: An argument is not of its kind.
         ValueError: Shapes that differ, image numbers below -1, `keep` of another length or out of range, scores of
             visual tokens that are not finite.
-
-    Properties:
-        - each row keeps exactly its budget, and all text -> `test_kept_mask_keeps_all_text_and_exactly_the_budget`
-        - over one image both policies are `select_tokens` -> `test_kept_mask_of_one_image_is_select_tokens`
-        - "each" is `select_tokens` image by image, "all" over their union ->
-          `test_kept_mask_selects_within_each_image_or_over_all`
-        - scores outside images are not read -> `test_kept_mask_reads_scores_of_visual_tokens_only`
-        - permuting the batch permutes the rows -> `test_kept_mask_of_a_permuted_batch_is_the_permuted_mask`
 
     Examples:
         >>> image_index = torch.tensor([[-1, 0, 0, -1, 1, 1]])
@@ -150,13 +134,6 @@ def gather_index(
     Raises:
         TypeError: `kept` is not a tensor.
         ValueError: `kept` is not a bool tensor of two dimensions.
-
-    Properties:
-        - the kept slots of a row are its kept positions, ascending, at the right end ->
-          `test_gather_index_lists_kept_positions_in_order_at_the_right_end`
-        - no position twice -> the same test
-        - the identity if nothing is dropped -> `test_gather_index_is_the_identity_if_nothing_is_dropped`
-        - no longer than needed -> `test_gather_index_is_as_long_as_the_longest_row`
 
     Examples:
         >>> index, real = gather_index(torch.tensor([[True, False, True, True], [False, False, True, True]]))

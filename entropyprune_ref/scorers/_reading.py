@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from entropyprune_ref._numerics.arguments import require_floating
 
@@ -41,3 +42,22 @@ def blank(view: LayerView, device: torch.device) -> Scores:
 def only_visual(scores: Scores, view: LayerView) -> Scores:
     """The scores of visual tokens, zero elsewhere."""
     return torch.where(view.visual.to(scores.device), scores, 0)
+
+
+def cosine_distances(
+    states: Float64[Tensor, "tokens dims"],
+) -> tuple[Float64[Tensor, "distinct distinct"], Int[Tensor, " tokens"]]:
+    """Distances between distinct directions, and the place of every token's direction among them.
+
+    A matrix product rounds every entry by itself, in an order that depends on where it stands: its two halves differ in
+    last bits, and so do the rows of equal tokens. Whoever compares distances must not see that. Here the matrix is
+    symmetric to the bit, equal tokens share one row of it, and their distance is 0.
+    """
+    directions = normalize(states.detach(), dim=-1)
+    place = torch.arange(len(states), device=states.device)
+    if not states.is_meta:
+        directions, place = torch.unique(directions, dim=0, return_inverse=True)
+    products = directions @ directions.mT
+    distances = 1 - (products + products.mT) / 2
+    distances.diagonal().copy_((directions == 0).all(dim=-1))  # a zero state is like nothing, not even itself
+    return distances, place

@@ -28,9 +28,6 @@ class LastTokenAttention:
     heads. The paper's text instead averages over all queries, which is `MeanAttention`. Departs in one point: with
     padding, the last token is the last attended one of each row (the code takes one sequence at a time).
 
-    Properties:
-        - equals the weights of PyTorch's attention (`test_attention_rivals_equal_torch_attention`)
-
     Examples:
         One head of size 1; the last query is 1 and the keys are log 1, log 2 and log 5: weights 1/8, 2/8 and 5/8.
 
@@ -61,11 +58,6 @@ class MeanAttention:
     Source: FastV (arXiv 2403.06764), as its text describes it: the average attention that a token receives from all
     other tokens. Departs from it in that a token's attention to itself is in the average. Under causal attention a
     token is seen only by those after it and the average still divides by all queries, so earlier tokens are favoured.
-
-    Properties:
-        - equals the weights of PyTorch's attention (`test_attention_rivals_equal_torch_attention`)
-        - no query gives more than it has: over all keys the means sum to 1, over visual ones to at most 1
-          (`test_mean_attention_sums_to_the_share_that_visual_tokens_receive`)
 
     Examples:
         Zero queries attend evenly to what they may see. Of three tokens the first gets 1, 1/2 and 1/3, the second 1/2

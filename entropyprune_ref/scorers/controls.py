@@ -24,10 +24,6 @@ class Random:
 
     Args:
         seed: any int of at least 0.
-
-    Properties:
-        - reproducible, and different for another seed (`test_random_repeats_itself_and_changes_with_the_seed`)
-        - every token is as likely as any other (`test_random_keeps_every_token_equally_often`)
     """
 
     seed: int = 0
@@ -56,10 +52,6 @@ class UniformStride:
     in the order of $i$.
 
     Source: none, a control. Departs from plain striding as said: gaps between kept tokens take several values.
-
-    Properties:
-        - any beginning is evenly spread (`test_uniform_stride_spreads_every_number_of_tokens_evenly`)
-        - images of one row are treated alike (`test_uniform_stride_starts_anew_in_every_image`)
 
     Examples:
         Five tokens take the points 0.5, 0.118, 0.736, 0.354 and 0.972, in this order: the middle token comes first.
@@ -96,17 +88,14 @@ class QueryNorm:
 
     Args:
         highest: whether high norms are kept, or low ones.
-
-    Properties:
-        - high and low rank in opposite order (`test_norms_high_and_low_are_opposite`)
-        - equals numpy's norm (`test_norms_equal_numpy`)
     """
 
     highest: bool = True
 
     def __call__(self, view: LayerView) -> Scores:
         """The norm, negative if low ones are kept."""
-        norm = per_head("queries", view.queries, view.visual).square().sum(dim=(1, 3)).sqrt()
+        queries = per_head("queries", view.queries, view.visual).transpose(1, 2).flatten(2)  # a token's lie together
+        norm = queries.square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
 
 
@@ -118,10 +107,6 @@ class HiddenNorm:
 
     Args:
         highest: whether high norms are kept, or low ones.
-
-    Properties:
-        - high and low rank in opposite order (`test_norms_high_and_low_are_opposite`)
-        - equals numpy's norm (`test_norms_equal_numpy`)
     """
 
     highest: bool = True
@@ -140,9 +125,6 @@ class LowestEntropy:
 
     Args:
         convention: which token entropy, Eqs. 3.1 to 3.3.
-
-    Properties:
-        - minus token entropy (`test_lowest_entropy_is_minus_token_entropy`)
     """
 
     convention: Convention = PAPER

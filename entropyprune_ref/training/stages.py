@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from entropyprune_ref.llava.attention import causal_mask
+from entropyprune_ref.llava.cache import LayerCache
 from entropyprune_ref.llava.config import DecoderConfig, LlavaConfig, VisionConfig
-from entropyprune_ref.llava.decoder import LayerCache
-from entropyprune_ref.llava.model import Llava, pixels
+from entropyprune_ref.llava.model import Llava
+from entropyprune_ref.llava.vision import pixels
 from entropyprune_ref.llava.vocabulary import Vocabulary
 from entropyprune_ref.world.questions import WORDS, ask
 from entropyprune_ref.world.scenes import COLORS, GRID, IMAGE_SIZE, PATCH_SIZE, SHAPES, SHOWN, Scene, draw_scene
@@ -66,9 +67,7 @@ def bundled_config() -> LlavaConfig:
     """The architecture of the bundled model: LLaVA-1.5's, small; `head_dim / heads` is 4 as in the 7B model."""
     return LlavaConfig(
         vision=VisionConfig(hidden=96, layers=3, heads=4, mlp=384, image_size=IMAGE_SIZE, patch_size=PATCH_SIZE),
-        decoder=DecoderConfig(
-            hidden=128, layers=6, heads=8, kv_heads=8, head_dim=32, mlp=256, vocabulary_size=len(WORDS)
-        ),
+        decoder=DecoderConfig(hidden=128, layers=6, heads=8, kv_heads=8, head_dim=32, mlp=256, vocabulary=len(WORDS)),
         vocabulary=WORDS,
     )
 

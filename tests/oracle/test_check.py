@@ -19,8 +19,8 @@ from torch import Tensor
 
 from entropyprune_ref import PAPER, matrix_entropy, token_entropy
 from entropyprune_ref.oracle import CONTRACTS, Report, check, parametrize_with_checks, replay
-from entropyprune_ref.oracle.arrays import give, take
-from entropyprune_ref.oracle.mutants import MUTANTS
+from entropyprune_ref.oracle.bugs import MUTANTS
+from entropyprune_ref.oracle.trial.arrays import give, take
 
 STATE = {"calls": 0}
 

@@ -138,8 +138,8 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
 
 def test_self_test_lists_what_was_caught(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from entropyprune_ref import matrix_entropy
-    from entropyprune_ref.oracle import selftest
-    from entropyprune_ref.oracle.mutants import MUTANTS, Mutant
+    from entropyprune_ref.oracle.bugs import MUTANTS, Mutant
+    from entropyprune_ref.oracle.judging import selftest
 
     monkeypatch.setattr(selftest, "MUTANTS", MUTANTS[:2])
     assert run("--self-test", "--quick") == 0

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from entropyprune_ref import collapse, collapse_layer
 from entropyprune_ref.oracle import CONTRACTS, SIZES, check
-from entropyprune_ref.oracle.cases import Case, Setting
-from entropyprune_ref.oracle.checking import judged
+from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.inputs import curves
-from entropyprune_ref.oracle.mutants import MUTANTS
+from entropyprune_ref.oracle.inputs.case import Case, Setting
+from entropyprune_ref.oracle.judging.checking import judged
 from entropyprune_ref.oracle.tolerances import acceptable_layers, drop_error, tie_floor
 
 SIZE = os.environ.get("ORACLE_SIZE", "quick")

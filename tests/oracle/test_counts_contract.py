@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 from entropyprune_ref import tokens_to_keep
 from entropyprune_ref.flops import LLAVA_1_5_7B, DecoderSize, prefill_flops, pruned_prefill_flops
 from entropyprune_ref.oracle import CONTRACTS, check
-from entropyprune_ref.oracle.cases import Case, Setting
-from entropyprune_ref.oracle.checking import SIZES as SIZES_OF_CHECK
-from entropyprune_ref.oracle.checking import judged
 from entropyprune_ref.oracle.contracts.budgets import (
     PUBLISHED,
     _exact_averages,
@@ -27,6 +24,9 @@ from entropyprune_ref.oracle.contracts.budgets import (
     in_float64,
 )
 from entropyprune_ref.oracle.contracts.flops import SIZES, _prompts, _real_prompts
+from entropyprune_ref.oracle.inputs.case import Case, Setting
+from entropyprune_ref.oracle.judging.checking import SIZES as SIZES_OF_CHECK
+from entropyprune_ref.oracle.judging.checking import judged
 
 BY_LAW = {
     ("tokens_to_keep", "rounded in place of truncated"): "average",
@@ -50,7 +50,7 @@ BY_LAW = {
 
 @pytest.mark.parametrize(("contract", "name"), BY_LAW)
 def test_mutants_of_counts_break_the_law_that_is_about_them(contract: str, name: str) -> None:
-    from entropyprune_ref.oracle.mutants import MUTANTS
+    from entropyprune_ref.oracle.bugs import MUTANTS
 
     (mutant,) = [entry for entry in MUTANTS if (entry.contract, entry.name) == (contract, name)]
     laws = {law.name: law for law in CONTRACTS[contract].laws}

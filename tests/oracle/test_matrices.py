@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropyprune_ref.oracle.cases import Case, Setting
+from entropyprune_ref.oracle.inputs.case import Case, Setting
 from entropyprune_ref.oracle.inputs.matrices import FAMILIES, build, empty_batches, matrices, scale_bounds, sides
 from entropyprune_ref.scoring import RELEASED
 

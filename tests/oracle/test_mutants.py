@@ -8,9 +8,9 @@ import pytest
 from entropyprune_ref import collapse_layer, layer_entropy, matrix_entropy, select_tokens, token_entropy, tokens_to_keep
 from entropyprune_ref.flops import DecoderSize, prefill_flops, pruned_prefill_flops
 from entropyprune_ref.oracle import CONTRACTS, check, self_test
-from entropyprune_ref.oracle.checking import SIZES, judged, prepared
+from entropyprune_ref.oracle.bugs import MUTANTS, Mutant
 from entropyprune_ref.oracle.contracts.flops import SIZES as NUMBERS
-from entropyprune_ref.oracle.mutants import MUTANTS, Mutant
+from entropyprune_ref.oracle.judging.checking import SIZES, judged, prepared
 from tests.oracle.prefill_variants import by_llava
 
 BY_LAW = {
@@ -99,7 +99,7 @@ def test_a_failure_names_the_bug_that_it_looks_like() -> None:
 
 def test_self_test_reports_what_was_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A correct implementation in the catalogue is no mutant, and the self-test says so."""
-    from entropyprune_ref.oracle import selftest
+    from entropyprune_ref.oracle.judging import selftest
 
     monkeypatch.setattr(selftest, "MUTANTS", [MUTANTS[0], Mutant("none at all", "matrix_entropy", matrix_entropy)])
     seen: list[str] = []

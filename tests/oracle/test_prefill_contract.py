@@ -16,14 +16,14 @@ from torch import Tensor
 
 from entropyprune_ref.llava.attention import causal_mask
 from entropyprune_ref.oracle import CONTRACTS, check, replay
-from entropyprune_ref.oracle.cases import Case, Setting
-from entropyprune_ref.oracle.checking import judged
+from entropyprune_ref.oracle.bugs import MUTANTS, Mutant
 from entropyprune_ref.oracle.contracts.prefill import STATEMENTS
+from entropyprune_ref.oracle.inputs.case import Case, Setting
 from entropyprune_ref.oracle.inputs.prompts import FAMILIES, Prompt, build, prompts
-from entropyprune_ref.oracle.mutants import MUTANTS, Mutant
-from entropyprune_ref.oracle.plain_decoder import decoder_layer, masked_run, pruned_run
-from entropyprune_ref.oracle.prefill_steps import PrunedPrefill, pruned_prefill
-from entropyprune_ref.oracle.trial import STRUCTURE
+from entropyprune_ref.oracle.judging.checking import judged
+from entropyprune_ref.oracle.plain.decoder import decoder_layer, masked_run, pruned_run
+from entropyprune_ref.oracle.plain.prefill import PrunedPrefill, pruned_prefill
+from entropyprune_ref.oracle.trial.trial import STRUCTURE
 from entropyprune_ref.scoring import CONVENTIONS, PAPER
 from tests.oracle.prefill_variants import by_llava, by_numpy, by_plain_run, llava_decoder
 

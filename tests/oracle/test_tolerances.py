@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropyprune_ref.oracle.plain_entropies import plain_matrix_entropy, plain_token_entropy
+from entropyprune_ref.oracle.plain.entropies import plain_matrix_entropy, plain_token_entropy
 from entropyprune_ref.oracle.tolerances import (
     allowance,
     disputed,

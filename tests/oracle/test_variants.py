@@ -12,7 +12,7 @@ import torch
 
 from entropyprune_ref import layer_entropy, matrix_entropy, token_entropy
 from entropyprune_ref.oracle import Report, check
-from entropyprune_ref.oracle.plain_entropies import plain_matrix_entropy, plain_token_entropy
+from entropyprune_ref.oracle.plain.entropies import plain_matrix_entropy, plain_token_entropy
 from entropyprune_ref.scoring import CONVENTIONS
 from tests.oracle import variants
 

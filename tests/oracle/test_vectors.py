@@ -21,16 +21,17 @@ from torch import Tensor
 
 from entropyprune_ref import select_tokens
 from entropyprune_ref.cli import main
-from entropyprune_ref.oracle.mutants import MUTANTS
-from entropyprune_ref.oracle.prefill_steps import PrunedPrefill
+from entropyprune_ref.oracle.bugs import MUTANTS
+from entropyprune_ref.oracle.bugs.notes import NOTES
+from entropyprune_ref.oracle.plain.prefill import PrunedPrefill
 from entropyprune_ref.oracle.tolerances import acceptable_layers
-from entropyprune_ref.oracle.vectors import RELEASED, VectorCase, judge, load, writing
-from entropyprune_ref.oracle.vectors.case import DTYPES
-from entropyprune_ref.oracle.vectors.comparing import difference
-from entropyprune_ref.oracle.vectors.contracts import CONTRACTS, answers
-from entropyprune_ref.oracle.vectors.encoding import Tensors, decoded, encoded
-from entropyprune_ref.oracle.vectors.notes import NOTES
-from entropyprune_ref.oracle.vectors.schema import CASES_SCHEMA, MANIFEST_SCHEMA
+from entropyprune_ref.oracle.vectors import RELEASED, VectorCase, judge, load
+from entropyprune_ref.oracle.vectors.defining.case import DTYPES
+from entropyprune_ref.oracle.vectors.defining.contracts import CONTRACTS, answers
+from entropyprune_ref.oracle.vectors.judging.comparing import difference
+from entropyprune_ref.oracle.vectors.writing import folder as writing
+from entropyprune_ref.oracle.vectors.writing.encoding import Tensors, decoded, encoded
+from entropyprune_ref.oracle.vectors.writing.schema import CASES_SCHEMA, MANIFEST_SCHEMA
 from entropyprune_ref.pruning import split_keep
 from entropyprune_ref.scoring import CONVENTIONS
 from tests.oracle.vector_bugs import BUGS

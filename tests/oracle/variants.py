@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropyprune_ref.oracle.plain_entropies import plain_token_entropy
+from entropyprune_ref.oracle.plain.entropies import plain_token_entropy
 from entropyprune_ref.scoring import Convention
 
 Implementation = Callable[[Tensor], object]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from entropyprune_ref import PAPER, collapse_layer, layer_entropy, matrix_entropy, select_tokens, token_entropy
-from entropyprune_ref.oracle.vectors.bookkeeping import kept_positions
-from entropyprune_ref.oracle.vectors.calls import count_flops
-from entropyprune_ref.oracle.vectors.decoder import pruned_prefill
+from entropyprune_ref.oracle.vectors.defining.bookkeeping import kept_positions
+from entropyprune_ref.oracle.vectors.defining.calls import count_flops
+from entropyprune_ref.oracle.vectors.defining.decoder import pruned_prefill
 from entropyprune_ref.scoring import CONVENTIONS
 
 Bug = Callable[..., Any]

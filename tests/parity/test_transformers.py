@@ -347,7 +347,7 @@ def test_from_transformers_copies_weights() -> None:
 def test_from_transformers_translates_every_size() -> None:
     config = Llava.from_transformers(their_model(SHAPES["grouped-free-head-size"])).config
     decoder, vision = config.decoder, config.vision
-    assert (decoder.hidden, decoder.layers, decoder.mlp, decoder.vocabulary_size) == (16, 4, 18, 31)
+    assert (decoder.hidden, decoder.layers, decoder.mlp, decoder.vocabulary) == (16, 4, 18, 31)
     assert (decoder.heads, decoder.kv_heads, decoder.head_dim) == (4, 2, 6)
     assert (vision.hidden, vision.layers, vision.heads, vision.mlp) == (12, 3, 3, 20)
     assert (vision.image_size, vision.patch_size, vision.patches, config.image_token) == (12, 4, 9, IMAGE_TOKEN)

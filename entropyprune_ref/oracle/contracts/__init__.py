@@ -1,8 +1,8 @@
 """The contracts: what a candidate may claim to implement, and the laws that it is then held to."""
 
-from ..laws import Contract
 from .budgets import TOKENS_TO_KEEP
 from .collapse import COLLAPSE_LAYER
+from .contract import Contract
 from .entropies import LAYER_ENTROPY, MATRIX_ENTROPY, TOKEN_ENTROPY
 from .flops import PREFILL_FLOPS
 from .prefill import PRUNED_PREFILL

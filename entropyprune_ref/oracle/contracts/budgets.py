@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from ...pruning import tokens_to_keep
-from ..cases import Case, Draw
-from ..laws import Contract, Law
-from ..trial import Trial
-from .answers import refused, shown, whole_number
+from ..inputs.case import Case, Draw
+from ..trial.answers import refused, shown, whole_number
+from ..trial.trial import Trial
+from .contract import Contract, Law
 
 PUBLISHED = tuple(
     {"average": average, "visual_tokens": visual, "layers": 32, "prune_layer": 2}

@@ -8,7 +8,7 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from ...collapse import collapse_layer
-from ..cases import Case, Setting
+from ..inputs.case import Case, Setting
 from ..inputs.curves import (
     build,
     disagreeing_samples,
@@ -21,10 +21,10 @@ from ..inputs.curves import (
     single_step,
     two_drops,
 )
-from ..laws import Contract, Law
 from ..tolerances import acceptable_layers
-from ..trial import Trial
-from .answers import shown, whole_number
+from ..trial.answers import shown, whole_number
+from ..trial.trial import Trial
+from .contract import Contract, Law
 
 
 def _layer(trial: Trial, answer: Any, layers: int) -> int | None:

@@ -10,12 +10,12 @@ from torch import Tensor
 from ...collapse import layer_entropy
 from ...entropy import matrix_entropy
 from ...scoring import token_entropy
-from ..cases import Setting
+from ..inputs.case import Setting
 from ..inputs.matrices import build, empty_batches, largest_rank, matrices
-from ..laws import Contract, Law
-from ..plain_entropies import plain_matrix_entropy, plain_token_entropy
+from ..plain.entropies import plain_matrix_entropy, plain_token_entropy
 from ..tolerances import allowance, entropy_floor, token_entropy_floor
-from ..trial import Trial
+from ..trial.trial import Trial
+from .contract import Contract, Law
 
 Reference = Callable[[Tensor, Setting], tuple[Tensor, Tensor]]
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from ...flops import LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B, DecoderSize, prefill_flops, pruned_prefill_flops
-from ..cases import Case, Draw
-from ..laws import Contract, Law
-from ..trial import Trial
-from .answers import shown, whole_number
+from ..inputs.case import Case, Draw
+from ..trial.answers import shown, whole_number
+from ..trial.trial import Trial
+from .contract import Contract, Law
 
 SIZES = ("layers", "hidden", "heads", "kv_heads", "head_dim", "mlp", "mlp_matrices")
 

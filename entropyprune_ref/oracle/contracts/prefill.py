@@ -36,13 +36,13 @@ from torch import Tensor
 
 from ...pruning import select_tokens, split_keep
 from ...scoring import token_entropy
-from ..arrays import take
-from ..cases import Setting
+from ..inputs.case import Setting
 from ..inputs.prompts import Prompt, build, prompts
-from ..laws import Contract, Law
-from ..plain_decoder import Run, masked_run, pruned_run
+from ..plain.decoder import Run, masked_run, pruned_run
 from ..tolerances import decoder_allowance, disputed, token_score_error
-from ..trial import Broken, Trial
+from ..trial.arrays import take
+from ..trial.trial import Broken, Trial
+from .contract import Contract, Law
 
 STATEMENTS = {
     "injected prefill": "with the selection given, logits are those of the full pass that masks dropped tokens out",

@@ -7,11 +7,11 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from ...pruning import select_tokens
-from ..cases import Case, Setting
+from ..inputs.case import Case, Setting
 from ..inputs.scores import build, cuts, empty_batches, impossible_keeps, scores
-from ..laws import Contract, Law
-from ..trial import Trial
-from .answers import refused
+from ..trial.answers import refused
+from ..trial.trial import Trial
+from .contract import Contract, Law
 
 
 def _answered(trial: Trial) -> tuple[Tensor, Tensor, int]:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ..cases import Case, Draw, Setting
+from .case import Case, Draw, Setting
 
 EIGHTH = -3
 """Power of two of the quantum of ordinary curves: an eighth of a nat."""

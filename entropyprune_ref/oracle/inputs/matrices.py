@@ -12,7 +12,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ..cases import Case, Draw, Setting
+from .case import Case, Draw, Setting
 
 Builder = Callable[..., Tensor]
 

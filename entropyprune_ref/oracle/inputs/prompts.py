@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
-from ..cases import Case, Draw
-from ..plain_decoder import parameter_shapes
+from ..plain.decoder import parameter_shapes
 from ..tolerances import ROTARY_ERROR, weight_error
+from .case import Case, Draw
 
 FAMILIES = ("ordinary", "given positions", "padded", "several images", "grouped queries", "mixed")
 

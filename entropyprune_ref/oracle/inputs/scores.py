@@ -11,7 +11,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ..cases import Case, Draw, Setting
+from .case import Case, Draw, Setting
 
 Shape = tuple[int, ...]
 Builder = Callable[..., Tensor]

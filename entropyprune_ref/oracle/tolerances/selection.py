@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
 from ...scoring import Convention, token_entropy
-from ..plain_entropies import plain_token_entropy
+from ..plain.entropies import plain_token_entropy
 from .entropies import allowance, token_entropy_floor
 
 

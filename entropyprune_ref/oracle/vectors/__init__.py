@@ -33,11 +33,11 @@ answers pass. A case that is not answered fails; a name that no case has is an e
     print(judge("results.safetensors"))
 """
 
-from .case import VectorCase
-from .judgement import Judgement, VectorFailure
-from .judging import judge
+from .defining.case import VectorCase
+from .judging.judgement import Judgement, VectorFailure
+from .judging.results import judge
 from .reading import RELEASED, Vectors, load
-from .writing import FORMAT_VERSION, SPEC_VERSION, write
+from .writing.folder import FORMAT_VERSION, SPEC_VERSION, write
 
 __all__ = [
     "FORMAT_VERSION",

@@ -11,10 +11,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from .case import VectorCase
-from .contracts import CONTRACTS
-from .encoding import EXPECTED, INPUTS, decoded, identity
-from .writing import CASES, FORMAT, FORMAT_VERSION, MANIFEST, SPEC_VERSION, SUMS, sums
+from .defining.case import VectorCase
+from .defining.contracts import CONTRACTS
+from .writing.encoding import EXPECTED, INPUTS, decoded, identity
+from .writing.folder import CASES, FORMAT, FORMAT_VERSION, MANIFEST, SPEC_VERSION, SUMS, sums
 
 RELEASED = Path(str(resources.files(__package__))) / "released"
 """Folder of the set that is part of the package."""

@@ -1,0 +1,1 @@
+"""The verdict: laws tried until they break or enough cases have passed, and the report of it."""

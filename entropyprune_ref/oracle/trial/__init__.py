@@ -1,0 +1,1 @@
+"""One trial of a candidate: it is called with care, and what comes back is looked at."""

@@ -1,0 +1,1 @@
+"""From the answers of another program to a verdict."""

@@ -1,0 +1,1 @@
+"""From cases in memory to files, and never half of them."""
