@@ -1,4 +1,4 @@
-"""The only place that judges arguments: every message names the argument, what was expected and what came."""
+"""Arguments judged: every message names the argument, what was expected and what came."""
 
 from fractions import Fraction
 
