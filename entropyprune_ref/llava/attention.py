@@ -59,8 +59,8 @@ def causal_mask(
         device: Where the mask is wanted.
     """
     keys = attended.shape[1]
-    order = torch.arange(keys)
-    causal = (order[None, :] <= order[keys - sequence :, None]).to(attended.device)
+    order = torch.arange(keys, device=attended.device)
+    causal = order[None, :] <= order[keys - sequence :, None]
     padded = attended.is_meta or not bool(attended.all())
     mask = causal[None, None] & attended[:, None, None, :] if padded else causal[None, None]
     return mask.to(device)
