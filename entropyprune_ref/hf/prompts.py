@@ -174,7 +174,9 @@ class Reader:
                 pixels.add(tiled_sheets(picture, name, tower.image_size, tower.patch_size, canvases, first))
             else:
                 side = self._side()
-                pixels.add([plain_sheet(f"{name}as cropped", picture, cropped(picture, self.processor), side, side, first)])
+                pixels.add(
+                    [plain_sheet(f"{name}as cropped", picture, cropped(picture, self.processor), side, side, first)]
+                )
         return pixels
 
     def _frames(self, frames: Sequence[Picture]) -> _Pixels:
