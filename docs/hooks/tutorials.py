@@ -47,7 +47,8 @@ def package_digest() -> str:
 def page_of(script: Path) -> dict[str, str | bytes]:
     """Returns the files of the site that a tutorial becomes: its page and its pictures."""
     notebook = jupytext.read(script)
-    run = os.environ.get("DOCS_TUTORIALS") != "0"
+    only = os.environ.get("DOCS_ONLY")
+    run = os.environ.get("DOCS_TUTORIALS") != "0" and (not only or f"tutorials/{script.stem}.md" in only)
     if run:
         key = hashlib.sha256((script.read_text() + package_digest()).encode()).hexdigest()[:24]
         kept = CACHE / f"{script.stem}-{key}.ipynb"

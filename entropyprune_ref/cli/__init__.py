@@ -11,6 +11,7 @@ from .collapse import collapse
 from .demo import demo
 from .evaluate import evaluate
 from .flops import flops
+from .prune import prune
 from .train import train
 from .vectors import vectors
 
@@ -21,7 +22,7 @@ def commands() -> None:
     """EntropyPrune, the reference: matrix entropy guided visual token pruning."""
 
 
-for command in (demo, collapse, flops, check, vectors, train, evaluate):
+for command in (demo, collapse, prune, flops, check, vectors, train, evaluate):
     commands.add_command(command)
 
 

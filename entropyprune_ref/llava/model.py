@@ -86,7 +86,7 @@ class Llava(nn.Module):
         Raises:
             TypeError: Arguments of another type.
             ValueError: Images of another size, or not as many as the prompts have places for; a bad prompt; a pruner
-                that does not fit the model or a prompt without image.
+                that does not fit the model.
         """
         depth = self.config.decoder.layers
         if pruner is None:

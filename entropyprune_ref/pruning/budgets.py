@@ -153,9 +153,7 @@ def prune_plan(
         that is an error, and `keep=0` says it explicitly.
     """
     visual_tokens, layers, prune_layer = _depth(visual_tokens, layers, prune_layer)
-    given = [name for name, value in (("average", average), ("keep", keep), ("ratio", ratio)) if value is not None]
-    if len(given) != 1:
-        raise ValueError(f"exactly one of average, keep, ratio must be given, got {', '.join(given) or 'none'}")
+    require_one_budget(average=average, keep=keep, ratio=ratio)
     if keep is not None:
         return PrunePlan(prune_layer, require_integer("keep", keep, 0, visual_tokens))
     if ratio is not None:
@@ -166,6 +164,17 @@ def prune_plan(
     return PrunePlan(
         prune_layer, tokens_to_keep(exact, visual_tokens=visual_tokens, layers=layers, prune_layer=prune_layer)
     )
+
+
+def require_one_budget(**budgets: Number | None) -> None:
+    """Refuses anything but exactly one budget.
+
+    Raises:
+        ValueError: None is given, or more than one; the message names them.
+    """
+    given = [name for name, value in budgets.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"exactly one of {', '.join(budgets)} must be given, got {' and '.join(given) or 'none'}")
 
 
 def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:

@@ -24,7 +24,7 @@ def made(markdown: str) -> str:
 
 def test_source_shows_the_function_without_its_docstring_and_links_to_its_line() -> None:
     text = made("{{ source entropyprune_ref.gram.centred }}")
-    assert "def centred(" in text and "_centred_columns(features)" in text and "Subtracts from every row" not in text
+    assert "def centred(" in text and "centred_twice(features)" in text and "Subtracts from every row" not in text
     first = sources.locate("entropyprune_ref.gram.centred")[2]
     assert f"../source/entropyprune_ref/gram.md#L{first}" in text
 

@@ -165,16 +165,6 @@ def test_llava_refuses_a_pruner_that_does_not_fit(model: Llava, pruner: EntropyP
     refused(lambda: model.generate(BATCH.images, BATCH.ids, pruner=pruner), ValueError, message)
 
 
-def test_llava_refuses_a_pruner_where_there_is_nothing_to_prune(model: Llava) -> None:
-    message = "pruner must be given prompts with an image, got none in prompt 0"
-    refused(lambda: model(None, TEXT_ONLY, pruner=EntropyPrune(1, 0)), ValueError, message)
-    mixed = make_batch([[1, -1, 2], [4]], CONFIG, 0)
-    message = "pruner must be given prompts with an image, got none in prompt 1"
-    refused(
-        lambda: model(mixed.images, mixed.ids, attended=mixed.attended, pruner=EntropyPrune(1, 0)), ValueError, message
-    )
-
-
 def test_llava_refuses_a_pruner_that_leaves_nothing(model: Llava) -> None:
     """A prompt of one image and no word, all of it dropped: there would be nothing to answer from."""
     message = "keep must be at least 1 for a prompt without text, got 0 in prompt 0"
@@ -196,7 +186,7 @@ def test_llava_refuses_rows_that_would_be_pruned_at_different_layers(model: Llav
         ({"layer": True, "keep": 1}, TypeError, "layer must be an int, got bool True"),
         ({"layer": 0, "keep": 1}, ValueError, "layer must be at least 1, got 0"),
         ({"layer": -1, "keep": 1}, ValueError, "layer must be at least 1, got -1"),
-        ({"layer": 1}, ValueError, "exactly one of keep, average and ratio must be given, got none"),
+        ({"layer": 1}, ValueError, "exactly one of keep, average, ratio must be given, got none"),
         ({"layer": 1, "keep": 1, "average": 2}, ValueError, "must be given, got keep and average"),
         ({"layer": 1, "average": 1, "ratio": 0.5}, ValueError, "must be given, got average and ratio"),
         (

@@ -400,3 +400,16 @@ def test_filler_of_a_row_that_drops_more_is_masked_out() -> None:
     out = model(batch.images, batch.ids, attended=batch.attended, pruner=EntropyPrune(1, ratio=0.8))
     assert batch.attended.all() and out.attended.sum(dim=1).tolist() == [13 + 1, 4 + 3]
     assert out.attended.shape[1] == 14 and not out.attended[1, :7].any() and out.attended[1, 7:].all()
+
+
+def test_prompts_without_an_image_stay_whole() -> None:
+    """Beside a row that is pruned, and alone: nothing of them is dropped, and their logits are the unpruned ones."""
+    model, pruner = random_llava(tiny_config()), EntropyPrune(1, 2)
+    batch = make_batch([[1, -1, 2], [4]], model.config, 0)
+    out = model(batch.images, batch.ids, attended=batch.attended, pruner=pruner)
+    assert out.kept[0].sum() == 2 + batch.ids.shape[1] - 9 and out.kept[1].all()
+    plain = model(batch.images, batch.ids, attended=batch.attended)
+    words = batch.attended[1]
+    torch.testing.assert_close(out.logits[1][out.attended[1]], plain.logits[1][words], **ROUNDING)
+    alone = batch.alone(1)
+    assert torch.equal(model(None, alone.ids, pruner=pruner).logits, model(None, alone.ids).logits)
