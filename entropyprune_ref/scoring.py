@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_choice, require_floating
-from entropyprune_ref._numerics.centring import unit_centred, unit_rows
-from entropyprune_ref._numerics.chunks import map_parts
+from entropyprune_ref._numerics.arguments import require_choice, require_floating, require_kind, require_real
+from entropyprune_ref._numerics.centring import centred_rows, unit_rows
+from entropyprune_ref._numerics.chunks import in_chunks
 from entropyprune_ref.entropy import spectrum_entropy
-from entropyprune_ref.gram import SIDES, Side, centred
+from entropyprune_ref.gram import SIDES, Side
 
 __all__ = [
     "CONVENTIONS",
@@ -27,7 +27,6 @@ __all__ = [
     "token_entropy",
 ]
 
-_CHUNK = 2**18  # numbers per chunk on a CPU, 2 MiB in float64: they stay in the cache between the steps
 _LARGEST = 1e140  # above it, energies that are not normalised may overflow
 
 
@@ -51,7 +50,10 @@ class Convention:
 
     def __post_init__(self) -> None:
         """Refuses a clamp that no eigenvalue of a density matrix could pass."""
-        if self.clamp is not None and not 0 < self.clamp < 1:
+        require_kind("name", self.name, str)
+        for switch in ("row_normalized", "trace_normalized", "log_heads"):
+            require_kind(switch, getattr(self, switch), bool)
+        if self.clamp is not None and not 0 < require_real("clamp", self.clamp) < 1:
             raise ValueError(f"clamp must be None or lie strictly between 0 and 1, got {self.clamp}")
 
 
@@ -128,46 +130,38 @@ def token_entropy(
         so chunks run on as many Python threads as torch has; where autograd or a dispatch mode (a FLOP counter)
         watches, which threads would escape, they run one after the other.
     """
-    require_floating("queries", queries, ("tokens", "heads", "head_dim"))
+    side = _judged(queries, convention, side)
+    heads = queries.shape[-2]
+
+    def score(part: Float[Tensor, "part heads head_dim"]) -> Float64[Tensor, " part"]:
+        rows = unit_rows(part) if convention.row_normalized else centred_rows(part, convention.trace_normalized)
+        product = rows @ rows.mT if side == "gram" else rows.mT @ rows  # (part, heads, heads), or by head_dim
+        eigenvalues = torch.linalg.eigvalsh(product)
+        if convention.trace_normalized and convention.clamp is None:
+            entropy = spectrum_entropy(eigenvalues.clamp(min=0))  # divides by their sum, which is the trace
+        else:
+            trace = eigenvalues.sum(-1, keepdim=True)
+            scale = torch.where(trace > 0, trace, 1.0) if convention.trace_normalized else heads
+            levels = (eigenvalues / scale).clamp(min=convention.clamp or 0.0)
+            entropy = -(levels * torch.where(levels > 0, levels, 1.0).log()).sum(-1)
+        return entropy / math.log(heads) if convention.log_heads else entropy
+
+    return in_chunks(score, queries)
+
+
+def _judged(queries: object, convention: object, side: Side) -> Side:
+    """Refuses what the formulas are not defined for, and returns the side to take."""
+    queries = require_floating("queries", queries, ("tokens", "heads", "head_dim"))
     require_choice("side", side, SIDES)
     if not isinstance(convention, Convention):
         raise TypeError(f"convention must be a Convention, got {type(convention).__name__} {convention!r}")
     heads, head_dim = queries.shape[-2:]
     if convention.log_heads and heads == 1:
         raise ValueError(f"queries must have at least 2 heads, since {convention.name} divides by log heads, got 1")
-    if side == "auto":
-        side = "gram" if heads < head_dim or convention.clamp is not None else "covariance"
     if not convention.trace_normalized and queries.dtype == torch.float64 and not queries.is_meta and queries.numel():
         largest = max(abs(extreme.item()) for extreme in torch.aminmax(queries.detach()))
         if largest > _LARGEST:
             raise ValueError(f"queries must not exceed {_LARGEST} under {convention.name}, got {largest}")
-
-    def score(part: Float[Tensor, "part heads head_dim"]) -> Float64[Tensor, " part"]:
-        rows = _rows(part, convention)
-        product = rows @ rows.mT if side == "gram" else rows.mT @ rows
-        return _entropy(torch.linalg.eigvalsh(product), heads, convention)
-
-    size = (_CHUNK if queries.device.type == "cpu" else 64 * _CHUNK) // (heads * max(heads, head_dim))
-    parts = torch.split(queries.reshape(-1, heads, head_dim), max(1, size))
-    return torch.cat(map_parts(score, parts)).reshape(queries.shape[:-2])
-
-
-def _rows(queries: Tensor, convention: Convention) -> Float64[Tensor, "part heads head_dim"]:
-    """Centred over heads, in float64; up to scale if the convention does not depend on it."""
-    if convention.row_normalized:
-        return unit_rows(queries)
-    if queries.dtype == torch.float64:
-        return unit_centred(queries) if convention.trace_normalized else centred(queries)
-    wide = queries.to(torch.float64)  # no square leaves the range of float64, and the mean of equal numbers is exact
-    return wide - wide.mean(-2, keepdim=True)
-
-
-def _entropy(eigenvalues: Tensor, heads: int, convention: Convention) -> Float64[Tensor, " part"]:
-    if convention.trace_normalized and convention.clamp is None:
-        entropy = spectrum_entropy(eigenvalues.clamp(min=0))
-    else:
-        total = eigenvalues.sum(-1, keepdim=True)
-        scale = torch.where(total > 0, total, 1.0) if convention.trace_normalized else heads
-        levels = (eigenvalues / scale).clamp(min=convention.clamp or 0.0)
-        entropy = -(levels * torch.where(levels > 0, levels, 1.0).log()).sum(-1)
-    return entropy / math.log(heads) if convention.log_heads else entropy
+    if side == "auto":
+        return "gram" if heads < head_dim or convention.clamp is not None else "covariance"
+    return side

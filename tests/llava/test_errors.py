@@ -186,7 +186,7 @@ def test_llava_refuses_rows_that_would_be_pruned_at_different_layers(model: Llav
         ({"layer": True, "keep": 1}, TypeError, "layer must be an int, got bool True"),
         ({"layer": 0, "keep": 1}, ValueError, "layer must be at least 1, got 0"),
         ({"layer": -1, "keep": 1}, ValueError, "layer must be at least 1, got -1"),
-        ({"layer": 1}, ValueError, "exactly one of keep, average and ratio must be given, got none"),
+        ({"layer": 1}, ValueError, "exactly one of keep, average, ratio must be given, got none"),
         ({"layer": 1, "keep": 1, "average": 2}, ValueError, "must be given, got keep and average"),
         ({"layer": 1, "average": 1, "ratio": 0.5}, ValueError, "must be given, got average and ratio"),
         (
