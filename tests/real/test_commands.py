@@ -285,7 +285,7 @@ def test_commands_on_real_models_refuse_bad_input_in_one_line(
         "pruner.layer must lie in \\[1, 3\\]": ("--model", good, *image, *ask, "--layer", 4),
         "layer must be": ("--model", good, *image, *ask, "--layer", 0),
         "keep must be": ("--model", good, *image, "--question", QUESTION, "--keep", 17),
-        "exactly one of keep, average and ratio": ("--model", good, *image, "--question", QUESTION),
+        "exactly one of keep, average": ("--model", good, *image, "--question", QUESTION),
         "one placeholder '<image>' for each image, 1, got 2": (
             "--model", good, *image, "--question", "what <image> ?", "--keep", 2,
         ),
