@@ -99,6 +99,7 @@ class EntropyPrune:
         """Returns what the scorer gives every position.
 
         Raises:
+            TypeError: The scorer returns no tensor.
             ValueError: Not one score a position.
         """
         scorer = EntropyScorer(self.convention or PAPER) if self.scorer is None else self.scorer

@@ -123,7 +123,7 @@ def require_sequence(name: str, values: object) -> list[Any]:
     array = isinstance(values, np.ndarray) and values.ndim == 1
     if isinstance(values, str | bytes) or not (array or isinstance(values, Sequence)):
         raise TypeError(f"{name} must be a sequence, got {type(values).__name__} {values!r}")
-    return list(values)  # type: ignore[call-overload, no-any-return]
+    return list(values)  # type: ignore[call-overload]
 
 
 def require_integer_fields(owner: Any, low: int, names: Sequence[str] = (), prefix: str = "") -> None:

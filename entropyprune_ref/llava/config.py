@@ -104,6 +104,7 @@ class LlavaConfig:
         for word in self.vocabulary:
             require_kind("vocabulary", word, str)
         require_choice("attention", self.attention, ("explicit", "fused"))
+        require_integer_fields(self, 0, ("image_token",))
         require_integer("image_token", self.image_token, 0, self.decoder.vocabulary - 1)
         if len(self.vocabulary) > self.decoder.vocabulary:
             raise ValueError(

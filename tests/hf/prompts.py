@@ -62,6 +62,9 @@ class Prompt:
             places = [place for row in order for place, owner in enumerate(owners) if owner == row]
             grid = inputs.get(f"{kind}_grid_thw")
             parts = inputs[pixels].split(1 if grid is None else grid.prod(dim=1).tolist())
+            if not places:
+                inputs = {name: value for name, value in inputs.items() if name not in (pixels, *sizes)}
+                continue
             inputs[pixels] = torch.cat([parts[place] for place in places])
             for name in sizes:
                 if name in inputs:
