@@ -82,7 +82,7 @@ def spectrum_renyi_entropy(
         Near order one the logarithm of a number near one is divided by a number near zero: there the sum is taken of
         $\lambda_i (\lambda_i^{\alpha - 1} - 1)$, whose terms share one sign.
     """
-    require_order("alpha", alpha)
+    alpha = require_order("alpha", alpha)
     if alpha == 1:
         return spectrum_entropy(eigenvalues)
     ratios = _ratios_to_the_largest(eigenvalues)
@@ -165,7 +165,7 @@ def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | f
         There, eigenvalues up to `max(samples, dims) * eps` times the largest count as zero, with `eps` that of float64:
         the tolerance of `numpy.linalg.matrix_rank`, applied to the density matrix.
     """
-    require_order("alpha", alpha)
+    alpha = require_order("alpha", alpha)
     if alpha == 2:
         purity = density_matrix(features, side="auto").square().sum((-2, -1))
         return 0 - torch.where(purity > 0, purity, 1.0).log().clamp(max=0)

@@ -301,17 +301,17 @@ def test_collapse_layer_rejects_bad_settings() -> None:
         collapse_layer(curve, bootstrap=0)
     with pytest.raises(TypeError, match="bootstrap must be an int, got float"):
         collapse_layer(curve, bootstrap=1.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="seed must be between 0 and 18446744073709551615, got -1"):
         collapse_layer(curve, seed=-1)
     for confidence in (0.0, 1.0, 95, math.nan):
         with pytest.raises(ValueError, match="confidence must lie strictly between 0 and 1, got"):
             collapse_layer(curve, confidence=confidence)
-    with pytest.raises(TypeError, match=r"confidence must be a float, got str '0\.9'"):
+    with pytest.raises(TypeError, match=r"confidence must be an int or a float, got str '0\.9'"):
         collapse_layer(curve, confidence="0.9")  # type: ignore[arg-type]
     for share in (0.0, 1.1, math.nan):
         with pytest.raises(ValueError, match="share must be above 0 and at most 1, got"):
             other_definitions(curve, share=share)
-    with pytest.raises(TypeError, match="share must be a float, got str"):
+    with pytest.raises(TypeError, match="share must be an int or a float, got str"):
         other_definitions(curve, share="half")  # type: ignore[arg-type]
 
 

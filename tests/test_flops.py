@@ -598,7 +598,7 @@ def test_decode_flops_reject_half_a_pruning() -> None:
 
 
 def test_reduction_rejects_nothing_to_reduce() -> None:
-    with pytest.raises(ValueError, match="unpruned must be more than 0 FLOPs, got 0"):
+    with pytest.raises(ValueError, match="unpruned must be at least 1, got 0"):
         reduction(Flops(), 1)
 
 

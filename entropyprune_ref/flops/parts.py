@@ -3,7 +3,7 @@ r"""Section 6, the parts that are paid for: a decoder layer (Eq. 6.1), the tower
 One multiply-add is 2 FLOPs. Norms, softmax, rotary embedding, activations, biases and residual additions are left out.
 """
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer, require_kind
 from entropyprune_ref.flops.sizes import DecoderSize, ProjectorSize, VisionSize
 from entropyprune_ref.flops.terms import Flops
 
@@ -50,6 +50,7 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
         Keys and values that are shared by several query heads are multiplied once per query head: sharing saves memory
         and projections, not attention FLOPs.
     """
+    require_kind("size", size, DecoderSize)
     n = require_integer("tokens", tokens, 0)
     c = require_integer("cached", cached, 0)
     require_choice("attention", attention, ATTENTION)
@@ -92,7 +93,8 @@ def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") 
         >>> vision_flops(VisionSize(layers=1, hidden=1, heads=1, mlp=1, image_size=1, patch_size=1, channels=1)).total
         42
     """
-    require_integer("images", images, 0)
+    require_kind("size", size, VisionSize)
+    images = require_integer("images", images, 0)
     require_choice("attention", attention, ATTENTION)
     head_dim = size.hidden // size.heads
     stack = DecoderSize(size.layers, size.hidden, size.heads, size.heads, head_dim, size.mlp, mlp_matrices=2)
@@ -119,6 +121,7 @@ def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
         >>> projector_flops(ProjectorSize(inputs=3, outputs=5), 1).total  # 2 * (15 + 25)
         80
     """
+    require_kind("size", size, ProjectorSize)
     n = require_integer("visual_tokens", visual_tokens, 0)
     return Flops(projector=2 * n * (size.inputs * size.outputs + size.outputs**2))
 
@@ -160,9 +163,10 @@ def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", 
         The formula counts one subtraction per number for centring; the means that are subtracted would be as many
         additions again, far below either of the other terms.
     """
+    require_kind("size", size, DecoderSize)
     n = require_integer("visual_tokens", visual_tokens, 0)
     require_choice("side", side, SIDES)
-    require_integer("eigen_cost", eigen_cost, 0)
+    eigen_cost = require_integer("eigen_cost", eigen_cost, 0)
     h, d = size.heads, size.head_dim
     s, other = (h, d) if side == "gram" else (d, h)
     return Flops(scoring=n * (h * d + 2 * s**2 * other + eigen_cost * s**3))

@@ -1,6 +1,6 @@
 r"""Section 6, the sums: a prompt (Eq. 6.2), a pruned prompt (Eq. 6.3) and one decoding step."""
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer, require_kind
 from entropyprune_ref.flops.parts import layer_flops, projector_flops, scoring_flops, vision_flops
 from entropyprune_ref.flops.sizes import DecoderSize, ProjectorSize, VisionSize
 from entropyprune_ref.flops.terms import Flops
@@ -14,6 +14,7 @@ def _front(
     """What turns images into visual tokens: the tower and the projector, as far as they are asked for."""
     front = Flops()
     if vision is not None:
+        require_kind("vision", vision, VisionSize)
         if visual_tokens % vision.patches:
             raise ValueError(
                 f"visual_tokens must be a multiple of the vision tower's {vision.patches} patches per image, "
@@ -21,6 +22,7 @@ def _front(
             )
         front += vision_flops(vision, visual_tokens // vision.patches, attention=attention)
     if projector is not None:
+        require_kind("projector", projector, ProjectorSize)
         if projector.outputs != size.hidden:
             raise ValueError(
                 f"projector must end in the decoder's hidden size {size.hidden}, got outputs = {projector.outputs}"
@@ -76,8 +78,9 @@ def prefill_flops(
         >>> round(prefill_flops(LLAVA_1_5_7B, text_tokens=0, visual_tokens=576).total / 2 / 1e12, 3)
         3.817
     """
-    require_integer("text_tokens", text_tokens, 0)
-    require_integer("visual_tokens", visual_tokens, 0)
+    require_kind("size", size, DecoderSize)
+    text_tokens = require_integer("text_tokens", text_tokens, 0)
+    visual_tokens = require_integer("visual_tokens", visual_tokens, 0)
     tokens = visual_tokens + text_tokens
     return (
         _front(size, visual_tokens, vision, projector, attention)
@@ -130,10 +133,11 @@ def pruned_prefill_flops(
         >>> round(100 * float(reduction(prefill_flops(LLAVA_1_5_7B, **prompt), pruned)), 2)
         68.21
     """
-    require_integer("text_tokens", text_tokens, 0)
-    require_integer("visual_tokens", visual_tokens, 0)
-    require_integer("prune_layer", prune_layer, 1, size.layers - 1)
-    require_integer("keep", keep, 0, visual_tokens)
+    require_kind("size", size, DecoderSize)
+    text_tokens = require_integer("text_tokens", text_tokens, 0)
+    visual_tokens = require_integer("visual_tokens", visual_tokens, 0)
+    prune_layer = require_integer("prune_layer", prune_layer, 1, size.layers - 1)
+    keep = require_integer("keep", keep, 0, visual_tokens)
     before = layer_flops(size, visual_tokens + text_tokens, attention=attention)
     after = layer_flops(size, keep + text_tokens, attention=attention)
     return (
@@ -181,15 +185,16 @@ def decode_flops(
         >>> step == prefill_flops(LLAVA_1_5_7B, text_tokens=1, visual_tokens=0)
         True
     """
-    require_integer("text_tokens", text_tokens, 0)
-    require_integer("visual_tokens", visual_tokens, 0)
+    require_kind("size", size, DecoderSize)
+    text_tokens = require_integer("text_tokens", text_tokens, 0)
+    visual_tokens = require_integer("visual_tokens", visual_tokens, 0)
     if (prune_layer is None) != (keep is None):
         raise ValueError(f"prune_layer and keep must be given together, got prune_layer={prune_layer}, keep={keep}")
     dense = layer_flops(size, 1, cached=visual_tokens + text_tokens, attention=attention)
     head = _head(size, 1, lm_head)
     if prune_layer is None or keep is None:
         return size.layers * dense + head
-    require_integer("prune_layer", prune_layer, 1, size.layers - 1)
-    require_integer("keep", keep, 0, visual_tokens)
+    prune_layer = require_integer("prune_layer", prune_layer, 1, size.layers - 1)
+    keep = require_integer("keep", keep, 0, visual_tokens)
     short = layer_flops(size, 1, cached=keep + text_tokens, attention=attention)
     return prune_layer * dense + (size.layers - prune_layer) * short + head

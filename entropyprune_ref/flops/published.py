@@ -6,7 +6,7 @@ matrices there are, whether attention is counted, and whether key/value heads ar
 
 from dataclasses import dataclass, replace
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer, require_integer_fields
 from entropyprune_ref.flops.parts import ATTENTION, layer_flops
 from entropyprune_ref.flops.prompt import LM_HEAD, prefill_flops, pruned_prefill_flops
 from entropyprune_ref.flops.sizes import DecoderSize
@@ -46,11 +46,12 @@ class Formula:
     lm_head: str = "none"
 
     def __post_init__(self) -> None:
+        require_integer_fields(self, 1, ["flops_per_multiply_add"])
         require_integer("flops_per_multiply_add", self.flops_per_multiply_add, 1, 2)
         require_choice("attention", self.attention, ATTENTION)
         require_choice("lm_head", self.lm_head, LM_HEAD)
         if self.mlp_matrices is not None:
-            require_integer("mlp_matrices", self.mlp_matrices, 1)
+            require_integer_fields(self, 1, ["mlp_matrices"])
 
     def sees(self, size: DecoderSize) -> DecoderSize:
         """The decoder that the rule believes to count."""

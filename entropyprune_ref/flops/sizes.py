@@ -3,12 +3,11 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer_fields
 
 
 def _require_positive(size: object, kind: type) -> None:
-    for field in fields(kind):
-        require_integer(field.name, getattr(size, field.name), 1)
+    require_integer_fields(size, 1, [field.name for field in fields(kind)])
 
 
 @dataclass(frozen=True)

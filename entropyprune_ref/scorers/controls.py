@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer, require_integer_fields
 from entropyprune_ref.scoring import PAPER, Convention
 
 from ._reading import Scores, blank, per_head, visual_hidden, visual_rows
@@ -29,15 +29,16 @@ class Random:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_integer("seed", self.seed, 0)
+        require_integer_fields(self, 0)
+        require_integer("seed", self.seed, 0, 2**64 - 1)
 
     def __call__(self, view: LayerView) -> Scores:
         """Scores in [0, 1)."""
         device = view.image_index.device
         scores = blank(view, device)
         for row, positions in visual_rows(view):
-            generator = torch.Generator().manual_seed(self.seed)
-            draw = torch.rand(len(positions), generator=generator, dtype=torch.float64)
+            generator = torch.Generator("cpu").manual_seed(self.seed)
+            draw = torch.rand(len(positions), generator=generator, dtype=torch.float64, device="cpu")
             scores[row, positions] = draw.to(device)
         return scores
 
