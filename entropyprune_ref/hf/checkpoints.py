@@ -1,5 +1,6 @@
 """Models and what prepares their prompts, from a local folder or a name that the library can resolve."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,6 +63,8 @@ def load_reader(name: str) -> Reader:
 
 
 def _loaded(what: str, name: str, kind: Any, **options: Any) -> Any:
+    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
+        raise ValueError(f"model must name a folder with a checkpoint, got {name!r}, which is none")
     try:
         return kind.from_pretrained(name, **options)
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .families import Anatomy
 from .images import feature_lengths, image_index, with_features
-from .masks import attended_tokens
-from .passes import Pass, Passes, Prefill
+from .masks import attended_tokens, require_entries
+from .passes import Pass, Passes, whole_prefill
 from .refusals import require_behind_deepstack, require_inference
 
 
@@ -55,6 +54,8 @@ def _kept_attribute(owner: Any, name: str) -> Iterator[None]:
 
 def _named(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """All arguments of a call by their names."""
+    if not args:
+        return kwargs
     return {**dict(zip(inspect.signature(module.forward).parameters, args, strict=False)), **kwargs}
 
 
@@ -71,38 +72,36 @@ def _begin(
     passes.current = None
     inputs = with_features(parts, _named(base, args, kwargs))
     cache, ids = inputs.get("past_key_values"), inputs.get("input_ids")
-    before = 0 if cache is None else int(cache.get_seq_length())
     lengths = feature_lengths(parts, inputs.get("mm_encoder_outputs"))
-    past = passes.past.get(cache) if cache is not None and before else None
+    before = 0 if cache is None else int(cache.get_seq_length())
+    past = passes.past.get(cache) if before else None
     if ids is None and (lengths or not before):
         raise ValueError("input_ids must be given while the model is pruned, which finds images by their placeholders")
     given = ids if ids is not None else inputs["inputs_embeds"]
-    attended = attended_tokens(inputs.get("attention_mask"), len(given), before + given.shape[1], cache, given.device)
+    tokens = before + given.shape[1]
+    attended = attended_tokens(inputs.get("attention_mask"), len(given), tokens, cache, given.device)
+    if past is None and before:
+        require_entries(cache, len(parts.layers) - 1, before)
     if lengths or not before:
-        passes.current = _prefill(parts, passes, ids, attended, before, lengths)
-    elif past is not None:
+        passes.current = _prompt(parts, passes, ids, attended, before, lengths)
+        if past is not None and passes.current is not None and passes.current.layer != past.layer:
+            raise ValueError(
+                f"all turns on one cache must be pruned at the same layer, got {past.layer} and {passes.current.layer}"
+            )
+    if passes.current is None and past is not None:
         passes.current = Pass(past.layer, before, attended, ids)
-    elif cache is not None and before != int(cache.get_seq_length(len(parts.layers) - 1)):
-        raise ValueError(
-            "past_key_values must have been pruned in this block, got a pruned one from elsewhere or a copy"
-        )
-    if past is not None and passes.current is not None and passes.current.layer != past.layer:
-        raise ValueError(
-            f"all turns on one cache must be pruned at the same layer, got {past.layer} and {passes.current.layer}"
-        )
     return (), inputs
 
 
-def _prefill(
+def _prompt(
     parts: Anatomy, passes: Passes, ids: Any, attended: Tensor, before: int, lengths: dict[str, list[int]]
 ) -> Pass | None:
-    """The pass of a prompt: with images it will be pruned."""
+    """The pass of a prompt that is to be pruned, or `None` for one without an image."""
     new = attended[:, before:]
     index = image_index(parts, ids, new, lengths)
     plan = passes.pruner.plans(index, len(parts.layers))
     if not bool((index >= 0).any()):
-        whole = torch.ones_like(new)
-        passes.last = Prefill(whole, torch.zeros(whole.shape, dtype=torch.float64), index, plan, ids, new)
+        passes.last = whole_prefill(ids, new, plan)
         return None
     require_behind_deepstack(parts, plan[0].prune_layer)
     return Pass(plan[0].prune_layer, before, attended, ids, index, plan)

@@ -68,3 +68,17 @@ def shortened_mask(decoder: Any, hidden: Tensor, attended: Bool[Tensor, "batch k
         position_ids=None,
         layer_idx=layer,
     )
+
+
+def require_entries(cache: Any, layer: int, entries: int) -> None:
+    """Raises unless the cache holds so many entries in the prune layer.
+
+    Raises:
+        ValueError: It was changed since the prompt was pruned.
+    """
+    held = int(cache.get_seq_length(layer))
+    if held != entries:
+        raise ValueError(
+            f"past_key_values must hold {entries} entries in layer {layer}, where the prompt was pruned, got {held}: a "
+            "cache must not be cut or exchanged in between"
+        )

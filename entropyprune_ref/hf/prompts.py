@@ -149,9 +149,10 @@ class Reader:
             found += 1
             ids += [placeholder] * (counts[found - 1] if found <= len(counts) else 1)
         if found != len(counts):
+            name = self.tokenizer.convert_ids_to_tokens(placeholder)
             raise ValueError(
-                f"the prompt must have one placeholder {self.tokenizer.convert_ids_to_tokens(placeholder)!r} for each of "
-                f"the {len(counts)} {kind}s, got {found}; does the question contain one, or the chat template none?"
+                f"the prompt must have one placeholder {name!r} for each {kind}, {len(counts)}, got {found}; "
+                "does the question contain one, or the chat template none?"
             )
         row = torch.tensor([ids])
         tokens = {"input_ids": row, "attention_mask": torch.ones_like(row)}

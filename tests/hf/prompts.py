@@ -41,10 +41,35 @@ class Prompt:
         rows: What it was made of.
     """
 
-    inputs: dict[str, Tensor]
-    attended: Tensor
-    image_index: Tensor
+    inputs: dict[str, Tensor] = field(repr=False)
+    attended: Tensor = field(repr=False)
+    image_index: Tensor = field(repr=False)
     rows: list[list[Part]] = field(default_factory=list)
+
+    def permuted(self, order: list[int]) -> "Prompt":
+        """The same rows in another order, with their images."""
+        inputs = dict(self.inputs)
+        for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+            if name in inputs:
+                inputs[name] = inputs[name][order]
+        for kind, pixels, sizes in (
+            ("image", "pixel_values", ("image_sizes", "image_grid_thw")),
+            ("video", "pixel_values_videos", ("video_grid_thw", "second_per_grid_ts")),
+        ):
+            if pixels not in inputs:
+                continue
+            owners = [number for number, row in enumerate(self.rows) for part in row if part.kind == kind]
+            places = [place for row in order for place, owner in enumerate(owners) if owner == row]
+            grid = inputs.get(f"{kind}_grid_thw")
+            parts = inputs[pixels].split(1 if grid is None else grid.prod(dim=1).tolist())
+            if not places:
+                inputs = {name: value for name, value in inputs.items() if name not in (pixels, *sizes)}
+                continue
+            inputs[pixels] = torch.cat([parts[place] for place in places])
+            for name in sizes:
+                if name in inputs:
+                    inputs[name] = inputs[name][places]
+        return Prompt(inputs, self.attended[order], self.image_index[order], [self.rows[row] for row in order])
 
     @property
     def counts(self) -> list[int]:
@@ -105,6 +130,8 @@ def make_prompt(name: str, rows: list[list[Part]], seed: int = 0, padding: str =
                 inputs[f"{kind}_grid_thw"] = torch.tensor(items[kind])
                 patches = int(inputs[f"{kind}_grid_thw"].prod(dim=1).sum())
                 inputs[pixels] = draw(patches, 3 * 2 * PATCH**2)
+        if family == "qwen2_5_vl" and items["video"]:
+            inputs["second_per_grid_ts"] = torch.tensor([1.5 + number for number in range(len(items["video"]))])
         return Prompt(inputs, attended, index, rows)
     if items["image"]:
         tiles = () if family in ("llava", "video_llava") else (5,)
@@ -114,6 +141,17 @@ def make_prompt(name: str, rows: list[list[Part]], seed: int = 0, padding: str =
     if items["video"]:
         inputs["pixel_values_videos"] = draw(len(items["video"]), items["video"][0], 3, SIDE, SIDE)
     return Prompt(inputs, attended, index, rows)
+
+
+def fixed_prompt(name: str, padding: str = "left", dtype: torch.dtype = torch.float64) -> Prompt:
+    """Two images in the first row, one image or video in the second, text alone in the third."""
+    family, _ = FAMILIES[name]
+    size = {"llava": None, "video_llava": None}.get(family, (1, 4, 6) if family.startswith("qwen") else (12, 24))
+    image, words = Part("image", size), Part("words", 2)
+    video = image if family in ("llava", "llava_next") else Part("video", (2, 4, 4) if "qwen" in family else 2)
+    return make_prompt(
+        name, [[words, image, words, image, words], [words, video, words], [words, words]], 0, padding, dtype
+    )
 
 
 @st.composite

@@ -72,17 +72,21 @@ def positioned(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 def masked_out(model: Any, attended: Tensor, kept: Tensor, layer: int) -> Iterator[dict[str, Tensor]]:
     """Every layer attends causally to attended tokens, those from `layer` on only to kept ones.
 
+    The model must be run without a cache. Words behind those of `kept` are kept; rows are repeated for beams.
+
     Yields:
         Queries of layer `layer - 1` before rotary embedding, once the model has run.
     """
-    causal = torch.ones(attended.shape[1], attended.shape[1], dtype=torch.bool).tril()
     eager = model.config._attn_implementation == "eager"
     seen: dict[str, Tensor] = {}
 
     def masks(number: int) -> Any:
         def hook(module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            batch, length, _ = args[0].shape
             keys = attended & kept if number >= layer else attended
-            allowed = causal[None, None] & keys[:, None, None, :]
+            keys = torch.cat([keys, torch.ones(len(keys), length - keys.shape[1], dtype=torch.bool)], dim=1)
+            keys = keys.repeat_interleave(batch // len(keys), dim=0)
+            allowed = torch.ones(length, length, dtype=torch.bool).tril()[None, None] & keys[:, None, None, :]
             if eager:
                 lowest = torch.finfo(args[0].dtype).min
                 allowed = torch.zeros(allowed.shape, dtype=args[0].dtype).masked_fill(~allowed, lowest)

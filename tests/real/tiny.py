@@ -41,15 +41,6 @@ WORDS = [
     "bread",
     "river",
     "stone",
-    "cloud",
-    "two",
-    "three",
-    "red",
-    "green",
-    "blue",
-    "on",
-    "in",
-    "by",
 ]
 CANVASES = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
 TEXT = {"num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 48}
