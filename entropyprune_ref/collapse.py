@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_floating, require_integer
+from entropyprune_ref._numerics.arguments import require_floating, require_integer, require_real
 from entropyprune_ref.entropy import matrix_entropy
 
 __all__ = ["Collapse", "collapse_layer", "layer_entropy", "other_definitions"]
@@ -144,10 +144,9 @@ def collapse_layer(
         False
     """
     drops, floor = _drops(curves)
-    require_integer("bootstrap", bootstrap, 1)
-    require_integer("seed", seed, 0)
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        raise TypeError(f"confidence must be a float, got {type(confidence).__name__} {confidence!r}")
+    bootstrap = require_integer("bootstrap", bootstrap, 1)
+    seed = require_integer("seed", seed, 0, 2**64 - 1)
+    confidence = require_real("confidence", confidence)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
     samples, layers = drops.shape
@@ -159,9 +158,9 @@ def collapse_layer(
     drop = float(mean[layer - 1])
     interval = None
     if samples > 1:
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randint(samples, (bootstrap, samples), generator=generator)
-        times = torch.zeros(bootstrap, samples, dtype=torch.float64)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        drawn = torch.randint(samples, (bootstrap, samples), generator=generator, device="cpu")
+        times = torch.zeros(bootstrap, samples, dtype=torch.float64, device="cpu")
         times.scatter_add_(1, drawn, torch.ones_like(times))
         resampled = _steepest(times @ drops / samples, floor)
         found = resampled[resampled > 0].sort().values
@@ -199,8 +198,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
         (3, {'relative_drop': 4, 'first_drop': 1, 'change_point': 3, 'mode': 3})
     """
     drops, floor = _drops(curves)
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        raise TypeError(f"share must be a float, got {type(share).__name__} {share!r}")
+    share = require_real("share", share)
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
     heights = curves.detach().to("cpu", torch.float64).reshape(-1, drops.shape[1] + 1)
@@ -210,7 +208,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
     relative_floor = floor / max(float(heights.abs().max()), torch.finfo(torch.float64).tiny)
 
     enough = (mean_drops > floor) & (mean_drops >= share * (mean.max() - mean.min()) - floor)
-    count = torch.arange(1, len(mean), dtype=torch.float64)
+    count = torch.arange(1, len(mean), dtype=torch.float64, device="cpu")
     sums = mean.cumsum(0)[:-1]
     shift = sums / count - (mean.sum() - sums) / (len(mean) - count)
     fit = torch.where(shift > floor, shift * (count * (len(mean) - count) / len(mean)).sqrt(), 0.0)

@@ -62,7 +62,7 @@ def spectrum_renyi_entropy(
 
     Args:
         eigenvalues: `(..., eigenvalues)`, real floating, finite, non-negative, in any order.
-        alpha: order, at least 0; `math.inf` is allowed.
+        alpha: Order, at least 0; `math.inf` is allowed.
 
     Returns:
         `(...)`, float64, in nats, between 0 and the logarithm of the number of positive eigenvalues.
@@ -82,7 +82,7 @@ def spectrum_renyi_entropy(
         Near order one the logarithm of a number near one is divided by a number near zero: there the sum is taken of
         $\lambda_i (\lambda_i^{\alpha - 1} - 1)$, whose terms share one sign.
     """
-    require_order("alpha", alpha)
+    alpha = require_order("alpha", alpha)
     if alpha == 1:
         return spectrum_entropy(eigenvalues)
     ratios = _ratios_to_the_largest(eigenvalues)
@@ -107,7 +107,7 @@ def matrix_entropy(features: Float[Tensor, "*batch samples dims"], *, side: Side
 
     Args:
         features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
-        side: which of the two dual matrices gives the eigenvalues; by default the smaller.
+        side: Which of the two dual matrices gives the eigenvalues; by default the smaller.
 
     Returns:
         `(...)`, float64, in nats, between 0 and `log(min(samples - 1, dims))`. 0 for features without variance.
@@ -145,7 +145,7 @@ def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | f
 
     Args:
         features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
-        alpha: order, at least 0; `math.inf` is allowed.
+        alpha: Order, at least 0; `math.inf` is allowed.
 
     Returns:
         `(...)`, float64, in nats, between 0 and `log(min(samples - 1, dims))`. 0 for features without variance.
@@ -165,7 +165,7 @@ def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | f
         There, eigenvalues up to `max(samples, dims) * eps` times the largest count as zero, with `eps` that of float64:
         the tolerance of `numpy.linalg.matrix_rank`, applied to the density matrix.
     """
-    require_order("alpha", alpha)
+    alpha = require_order("alpha", alpha)
     if alpha == 2:
         purity = density_matrix(features, side="auto").square().sum((-2, -1))
         return 0 - torch.where(purity > 0, purity, 1.0).log().clamp(max=0)

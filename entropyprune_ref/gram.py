@@ -34,7 +34,8 @@ def centred(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "
 
     Raises:
         TypeError: `features` is not a tensor.
-        ValueError: `features` has a wrong shape or dtype, or is not finite.
+        ValueError: `features` has a wrong shape or dtype, or is not finite; a difference from the mean leaves the range
+            of float64.
 
     Examples:
         >>> centred(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).tolist()
@@ -46,7 +47,10 @@ def centred(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "
         whose mean is exact (`test_centred_once_leaves_a_variance_that_is_not_there`).
     """
     require_floating("features", features, ("samples", "dims"))
-    return centred_twice(features)
+    columns = centred_twice(features)
+    if features.dtype == torch.float64 and not columns.is_meta and columns.isinf().any():
+        raise ValueError("features must stay in the range of float64 when their mean is subtracted, got an overflow")
+    return columns
 
 
 def density_matrix(

@@ -6,7 +6,13 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import (
+    require_choice,
+    require_integer,
+    require_integer_fields,
+    require_kind,
+    require_tensor,
+)
 from entropyprune_ref.pruning import Number, PrunePlan, kept_mask, prune_plan, require_one_budget
 from entropyprune_ref.scorers.entropy import EntropyScorer
 from entropyprune_ref.scorers.view import LayerView, Scorer
@@ -48,11 +54,16 @@ class EntropyPrune:
     lower_prune_layer: bool = False
 
     def __post_init__(self) -> None:
-        require_integer("layer", self.layer, 1)
+        require_integer_fields(self, 1, ["layer"])
         require_choice("over_images", self.over_images, ("each", "all"))
         require_one_budget(keep=self.keep, average=self.average, ratio=self.ratio)
         if self.convention is not None and self.scorer is not None:
             raise ValueError("convention must not be given beside scorer, which replaces it")
+        if self.convention is not None:
+            require_kind("convention", self.convention, Convention)
+        if self.scorer is not None and not callable(self.scorer):
+            raise TypeError(f"scorer must be a function of a LayerView, got {type(self.scorer).__name__}")
+        require_kind("lower_prune_layer", self.lower_prune_layer, bool)
 
     def plan(self, visual_tokens: int, layers: int) -> PrunePlan:
         """Returns where to prune and how many tokens to keep, for a prompt and a model of these sizes."""
@@ -88,10 +99,11 @@ class EntropyPrune:
         """Returns what the scorer gives every position.
 
         Raises:
+            TypeError: The scorer returns no tensor.
             ValueError: Not one score a position.
         """
-        scorer = self.scorer or EntropyScorer(self.convention or PAPER)
-        scores = scorer(view)
+        scorer = EntropyScorer(self.convention or PAPER) if self.scorer is None else self.scorer
+        scores = require_tensor("scorer(view)", scorer(view))
         if scores.shape != view.image_index.shape:
             raise ValueError(
                 f"scorer must return one score a position, shape {tuple(view.image_index.shape)}, "

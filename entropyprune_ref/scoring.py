@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_choice, require_floating
+from entropyprune_ref._numerics.arguments import require_choice, require_floating, require_kind, require_real
 from entropyprune_ref._numerics.centring import centred_rows, unit_rows
 from entropyprune_ref._numerics.chunks import in_chunks
 from entropyprune_ref.entropy import spectrum_entropy
@@ -50,7 +50,10 @@ class Convention:
 
     def __post_init__(self) -> None:
         """Refuses a clamp that no eigenvalue of a density matrix could pass."""
-        if self.clamp is not None and not 0 < self.clamp < 1:
+        require_kind("name", self.name, str)
+        for switch in ("row_normalized", "trace_normalized", "log_heads"):
+            require_kind(switch, getattr(self, switch), bool)
+        if self.clamp is not None and not 0 < require_real("clamp", self.clamp) < 1:
             raise ValueError(f"clamp must be None or lie strictly between 0 and 1, got {self.clamp}")
 
 

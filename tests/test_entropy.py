@@ -224,7 +224,7 @@ def test_spectrum_renyi_entropy_agrees_with_mpmath(eigenvalues: list[float], alp
 @pytest.mark.parametrize("alpha", [2**9, 2**10 + 1, 5000.0, 2**20 + 1, 1e6, 1e9])
 @pytest.mark.parametrize("eigenvalues", [[3.0, 2.0], [1.0, 1.0, 1.0], [1.0, 0.999, 0.5, 0.0], [1.0]])
 def test_spectrum_renyi_entropy_of_large_orders_agrees_with_mpmath(eigenvalues: list[float], alpha: float) -> None:
-    """Order a differs from its limit by a share of 1 / (a - 1): even at 1e9 that is a thousand times what is allowed."""
+    """Order a differs from its limit by a share of 1 / (a - 1), even at 1e9 a thousand times what is allowed."""
     result = spectrum_renyi_entropy(torch.tensor(eigenvalues, dtype=torch.float64), alpha)
     assert relative_error(result, mp_renyi(eigenvalues, alpha)) <= 1e-12
 

@@ -61,7 +61,7 @@ mount("cloud", "Move the cloud", (box, report) => {
   ]);
   const order = slider({
     label: "Rényi order α", name: "alpha", min: 0, max: 6, step: 0.1, value: 1,
-    text: (x) => (x === 1 ? "1 (von Neumann)" : shown(x, 1)),
+    text: (x) => (x === 1 ? "1, that is H" : shown(x, 1)),
     on: (x) => ((alpha = x), draw()),
   });
   const start = (a, b) => () => {

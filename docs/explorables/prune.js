@@ -20,7 +20,7 @@ mount("prune", "Prune an image yourself", async (box, report) => {
   const veil = svg("g", {});
   const picture = svg("svg", { class: "picture", viewBox: `0 0 ${side} ${side}`, role: "img" }, photo, veil);
   const curve = svg("svg", { class: "curve", viewBox: "0 0 200 90", role: "img" });
-  const table = numbers([["layer", "the entropy of this image falls most into state"], ["drop", "by, nats"], ["right", "questions still right, of 5"]]);
+  const table = numbers([["layer", "the entropy of this image falls most into state"], ["drop", "by, nats"], ["right", "questions still answered right"]]);
   const body = el("tbody");
   const asked = el("table", { class: "answers" },
     el("thead", {}, el("tr", {}, ...["question", "all tokens", "pruned"].map((text) => el("th", { scope: "col" }, text)))), body);
@@ -60,7 +60,7 @@ mount("prune", "Prune an image yourself", async (box, report) => {
     const tokens = kept(unpacked(rows[rows.length === 1 ? 0 : state.question]), keep);
     const now = answers[state.scorer][state.layer][state.budget][state.image].map((place) => words[place]);
     const inside = new Set(tokens);
-    photo.setAttribute("href", `data:image/png;base64,${image.png}`);
+    photo.setAttribute("href", `data:image/jpeg;base64,${image.jpeg}`);
     veil.replaceChildren(...Array.from({ length: side * side }, (_, token) =>
       svg("rect", { class: inside.has(token) ? "kept" : "dropped", x: token % side, y: Math.floor(token / side), width: 1, height: 1 })));
     picture.setAttribute("aria-label", `Image ${state.image + 1}: ${keep} of ${side * side} patches kept`);
@@ -72,7 +72,7 @@ mount("prune", "Prune an image yourself", async (box, report) => {
     const found = collapse(image.curve);
     drawCurve(image.curve, found);
     const right = now.filter((answer, i) => answer === image.right[i]).length;
-    table.draw({ layer: [found.layer ?? "", found.layer == null ? "none" : String(found.layer)], drop: [found.drop], right: [right, String(right)] });
+    table.draw({ layer: [found.layer ?? "", found.layer == null ? "none" : String(found.layer)], drop: [found.drop], right: [right, `${right} of ${now.length}`] });
     report({ ...state, keep, tokens, answers: now },
       `${keep} of ${side * side} tokens kept from layer ${layers[state.layer]} on: ${right} of ${now.length} questions answered right. ` +
       `To “${image.questions[state.question]}” the model says “${now[state.question]}”; right is “${image.right[state.question]}”.`);

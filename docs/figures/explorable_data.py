@@ -17,6 +17,8 @@ import entropyprune_ref
 from entropyprune_ref import EntropyPrune
 from entropyprune_ref.evaluation.cells import scorers
 from entropyprune_ref.flops import DECODERS, FORMULAS
+from entropyprune_ref.llava import Vocabulary
+from entropyprune_ref.llava.model import LlavaOutput
 from entropyprune_ref.world.scenes import GRID
 
 CACHE = Path(__file__).parents[2] / ".cache" / "explorables"
@@ -61,29 +63,40 @@ def _computed() -> dict[str, Any]:
     texts = [question.text for _, questions in shown for question in questions]
     each = len(texts) // IMAGES
     batch = images(IMAGES).repeat_interleave(each, dim=0)
+    vocabulary = Vocabulary.of(model().config)
+    length = max(len(question.answer.split()) for _, questions in shown for question in questions)
     words: dict[str, int] = {}
 
     def places(answers: list[str]) -> list[list[int]]:
         found = [words.setdefault(answer, len(words)) for answer in answers]
         return [found[start : start + each] for start in range(0, len(found), each)]
 
-    whole = places(model().generate(batch, texts).texts)
+    def said(output: LlavaOutput) -> list[list[int]]:
+        token, cache = output.last_logits().argmax(-1, keepdim=True), output.cache.copy()
+        tokens = [token]
+        for _ in range(length - 1):
+            token = model().step(token, cache)[:, -1].argmax(-1, keepdim=True)
+            tokens.append(token)
+        return places([vocabulary.decode(row) for row in torch.cat(tokens, dim=1).tolist()])
+
+    whole = said(model()(batch, texts))
     layers = range(1, model().config.decoder.layers)
-    rankings: dict[str, list[list[list[str]]]] = {}
-    answers: dict[str, list[list[list[list[int]]]]] = {}
-    known = scorers()
-    for name in SCORERS:
-        rankings[name], answers[name] = [], []
-        for layer in layers:
-            pruners = [EntropyPrune(layer, keep, scorer=known[name]) for keep in KEEPS]
-            made = [model().generate(batch, texts, pruner=pruner) for pruner in pruners]
-            answers[name].append([places(generation.texts) for generation in made])
-            view = made[0].prefill.view
-            assert view is not None
-            scores = pruners[0].scorer(view)  # type: ignore[misc]
-            visual = scores[view.image_index >= 0].unflatten(0, (len(texts), -1)).double()
-            order = visual.argsort(dim=1, descending=True, stable=True).to(torch.uint8)
-            packed = [base64.b64encode(bytes(row.tolist())).decode() for row in order]
+    rankings: dict[str, list[list[list[str]]]] = {name: [] for name in SCORERS}
+    answers: dict[str, list[list[list[list[int]]]]] = {name: [] for name in SCORERS}
+    for layer in layers:
+        reading = model().read(batch, texts, layer)
+        view = reading.view()
+        for name in SCORERS:
+            scores = scorers()[name](view)  # type: ignore[misc]
+            chosen = EntropyPrune(layer, KEEPS[0], scorer=lambda _, scores=scores: scores)
+            outputs = [model().resume(reading, chosen.choose(view, [keep] * len(texts))) for keep in KEEPS]
+            answers[name].append([said(output) for output in outputs])
+            order = (
+                scores[view.image_index >= 0]
+                .unflatten(0, (len(texts), -1))
+                .argsort(dim=1, descending=True, stable=True)
+            )
+            packed = [base64.b64encode(bytes(row)).decode() for row in order.tolist()]
             rows = [packed[start : start + each] for start in range(0, len(packed), each)]
             rankings[name].append([row[:1] if len(set(row)) == 1 else row for row in rows])
     return {
@@ -93,7 +106,7 @@ def _computed() -> dict[str, Any]:
         "words": list(words),
         "images": [
             {
-                "png": _png(scene.image),
+                "jpeg": _jpeg(scene.image),
                 "curve": curves(True, IMAGES)[place].tolist(),
                 "questions": [question.text for question in questions],
                 "right": [question.answer for question in questions],
@@ -106,9 +119,7 @@ def _computed() -> dict[str, Any]:
     }
 
 
-def _png(image: Any) -> str:
+def _jpeg(image: Any) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="png", optimize=True)
+    Image.fromarray(image).save(buffer, format="jpeg", quality=88, subsampling=0)
     return base64.b64encode(buffer.getvalue()).decode()
-
-

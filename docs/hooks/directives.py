@@ -4,8 +4,10 @@
     {{ source entropyprune_ref.gram.centred }}                         the real thing, folded
     {{ test tests/test_gram.py::test_centred_columns_sum_to_zero }}    all of a section end up in one fold
     {{ figure module.function | alt text | caption }}
-    {{ explore name | module.function | alt text | caption }}          a figure that moves where there is JavaScript
+    {{ explore name | module.function | alt text | caption }}          where there is JavaScript, something to move in
+                                                                       place of the figure; `name beneath`: beneath it
     {{ made module.function }}
+    {{ api entropyprune_ref.gram }}                                    all public names of a module
 
 Figures and text come from the functions in `docs/figures/`. An unknown name fails the build.
 """
@@ -27,6 +29,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 import listings
+import reference
 
 ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^(?P<indent>[ ]*)\{\{ (?P<kind>\w+) (?P<rest>.+?) \}\}[ ]*$", re.MULTILINE)
@@ -82,22 +85,26 @@ def figure(rest: str, page: Page, config: Any, files: Files) -> str:
         if files.get_file_from_path(target) is None:
             files.append(File.generated(config, target, content=drawn(name, scheme)))
         address = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
-        lines.append(f"![{alt}]({address}#only-{scheme})")
+        lines.append(f"![{alt}]({address}#only-{scheme}){{ loading=lazy }}")
     lines += [f"<figcaption>{caption}</figcaption>", "</figure>"]
     return "\n".join(lines)
 
 
 def explore(rest: str, page: Page, config: Any, files: Files) -> str:
     """A figure that a module of `docs/explorables/` turns into something to move; without it, the figure stays."""
-    name, _, still = rest.partition(" | ")
+    named, _, still = rest.partition(" | ")
+    name, _, place = named.partition(" ")
+    if place not in ("", "beneath"):
+        raise PluginError(f"explore {named} must be a name, or a name and `beneath`")
     module = f"explorables/{name}.js"
     if not (ROOT / "docs" / module).is_file():
         raise PluginError(f"explore {name} must name a module of docs/explorables/, got no file {name}.js there")
     if name in DATA and files.get_file_from_path(f"explorables/{name}.json") is None:
         files.append(File.generated(config, f"explorables/{name}.json", content=called(DATA[name])()))
     address = posixpath.relpath(module, posixpath.dirname(page.file.src_uri) or ".")
+    kind = f'class="explorable" data-explore="{name}"{" data-beneath" if place else ""}'
     return (
-        f'<div class="explorable" data-explore="{name}" markdown>\n\n{figure(still, page, config, files)}\n\n</div>\n\n'
+        f"<div {kind} markdown>\n\n{figure(still, page, config, files)}\n\n</div>\n\n"
         f'<script type="module" src="{address}"></script>'
     )
 
@@ -118,6 +125,7 @@ KINDS: dict[str, Callable[[str, Page, Any, Files], str]] = {
     "figure": figure,
     "explore": explore,
     "made": made,
+    "api": reference.api,
 }
 
 

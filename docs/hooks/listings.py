@@ -1,4 +1,4 @@
-"""Code that a page shows: a short plain formula open, the real source folded, and all tests of a section in one fold."""
+"""Code that a page shows: a plain formula, open; the real source, folded; all tests of a section in one fold."""
 
 import posixpath
 import re

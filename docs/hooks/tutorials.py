@@ -115,7 +115,7 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
             elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing
                 parts.append(f"```{{ .text .output }}\n{data['text/plain'].rstrip()}\n```")
     where, title, *rest = parts
-    files[f"tutorials/{script.stem}.md"] = "\n\n".join(["---\nhide: [toc]\n---", title, where, *rest]) + "\n"
+    files[f"tutorials/{script.stem}.md"] = "\n\n".join([title, where, *rest]) + "\n"
     return files
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import click
 import numpy as np
@@ -33,6 +33,7 @@ def load(weights: Path | None) -> Llava:
     return Llava.from_pretrained(weights)
 
 
+@runtime_checkable
 class Report(Protocol):
     """Moves the bar of a stage, which appears at the first call."""
 

@@ -63,9 +63,7 @@ def prune(
     prompt = reader.prompt(question, **pictures)
     model = checkpoints.load_model(name, device=device, dtype=dtype, attention=attention)
     with progress() as report:
-        found = compare(
-            model, prompt.inputs_for(model), pruner, new_tokens=new_tokens, rounds=rounds, report=report
-        )
+        found = compare(model, prompt.inputs_for(model), pruner, new_tokens=new_tokens, rounds=rounds, report=report)
     last, plan = found.prefill, found.prefill.plan[0]
     visual = last.image_index[0] >= 0
     kept = last.kept[0, visual].nonzero().flatten().tolist()

@@ -6,7 +6,7 @@ matrices there are, whether attention is counted, and whether key/value heads ar
 
 from dataclasses import dataclass, replace
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer, require_integer_fields
 from entropyprune_ref.flops.parts import ATTENTION, layer_flops
 from entropyprune_ref.flops.prompt import LM_HEAD, prefill_flops, pruned_prefill_flops
 from entropyprune_ref.flops.sizes import DecoderSize
@@ -18,17 +18,17 @@ class Formula:
     r"""A counting rule: how a model of some size looks to it, and in which unit it counts.
 
     Args:
-        source: who counts like this, and the formula as it is written there.
+        source: Who counts like this, and the formula as it is written there.
         flops_per_multiply_add: 1 if it counts multiply-adds (often called FLOPs), 2 if FLOPs.
         attention: `"full"`, `"causal"` or `"none"`, as in `layer_flops`.
         mlp_matrices: MLP matrices that it assumes, or None for the model's own number.
-        square_attention: whether it assumes four d x d projections and heads that fill d, whatever the model has.
+        square_attention: Whether it assumes four d x d projections and heads that fill d, whatever the model has.
             Right for Llama-7B and 13B, wrong for grouped-query attention.
-        lm_head: positions of the language-model head that it counts.
+        lm_head: Positions of the language-model head that it counts.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: an option is unknown, or `flops_per_multiply_add` is neither 1 nor 2.
+        TypeError: A count is not an int.
+        ValueError: An option is unknown, or `flops_per_multiply_add` is neither 1 nor 2.
 
     Examples:
         FastV's 99.3 "GFLOPs" of LLaVA-1.5-7B are multiply-adds of one layer with a two-matrix MLP, on 612 tokens:
@@ -46,11 +46,12 @@ class Formula:
     lm_head: str = "none"
 
     def __post_init__(self) -> None:
+        require_integer_fields(self, 1, ["flops_per_multiply_add"])
         require_integer("flops_per_multiply_add", self.flops_per_multiply_add, 1, 2)
         require_choice("attention", self.attention, ATTENTION)
         require_choice("lm_head", self.lm_head, LM_HEAD)
         if self.mlp_matrices is not None:
-            require_integer("mlp_matrices", self.mlp_matrices, 1)
+            require_integer_fields(self, 1, ["mlp_matrices"])
 
     def sees(self, size: DecoderSize) -> DecoderSize:
         """The decoder that the rule believes to count."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from entropyprune_ref.flops import DecoderSize, Flops, prefill_flops, pruned_prefill_flops
 from entropyprune_ref.pruner import EntropyPrune
 
-from .families import anatomy
 from .passes import Prefill
 from .pruned import pruned
 
@@ -67,40 +66,45 @@ def compare(
         TypeError: Another model.
         ValueError: Nothing that can be pruned; the message says why.
     """
-    layers = len(anatomy(model).layers)
-    visual = 0
-    answers, seconds, bytes_ = [], [[], []], [0, 0]  # type: ignore[var-annotated]
-    last: Prefill | None = None
+    seconds: tuple[list[float], list[float]] = ([], [])
+    held, answers, last = [0, 0], [], None
     for turn in range(rounds + 1):
         for place, used in enumerate((None, pruner)):
             taken, cache, prefill = _prefilled(model, inputs, used)
             last = prefill or last
-            bytes_[place] = _bytes(cache)
+            held[place] = _bytes(cache)
             if turn:
                 seconds[place].append(taken)
             if report is not None:
                 report("prefills", 2 * turn + place + 1, 2 * rounds + 2)
-    assert last is not None
     for place, used in enumerate((None, pruner)):
         answers.append(_answer(model, inputs, used, new_tokens))
         if report is not None:
             report("answers", place + 1, 2)
-    size = DecoderSize.from_transformers(model.config)
-    visual = int((last.image_index >= 0).sum())
+    assert last is not None
+    flops = _flops(model, last, pruner)
+    whole, short = (Side(answers[i], median(seconds[i]), held[i], flops[i]) for i in (0, 1))
+    return Comparison(whole, short, last)
+
+
+def _flops(model: Any, last: Prefill, pruner: EntropyPrune) -> tuple[Flops, Flops]:
+    visual, plan = int((last.image_index >= 0).sum()), last.plan[0]
     if not visual:
         raise ValueError("inputs must hold a visual token, got none")
-    plan = last.plan[0]
-    prompt: dict[str, Any] = {"text_tokens": inputs["input_ids"].shape[1] - visual, "visual_tokens": visual}
-    prompt["lm_head"] = "last"
-    assert plan.prune_layer < layers
-    whole = prefill_flops(size, **prompt)
-    short = pruned_prefill_flops(
-        size, prune_layer=plan.prune_layer, keep=plan.keep, scoring=pruner.scorer is None, **prompt
-    )
-    return Comparison(
-        Side(answers[0], median(seconds[0]), bytes_[0], whole),
-        Side(answers[1], median(seconds[1]), bytes_[1], short),
-        last,
+    size = DecoderSize.from_transformers(model.config)
+    text = int(last.attended.sum()) - visual
+    scoring = pruner.scorer is None
+    return (
+        prefill_flops(size, text_tokens=text, visual_tokens=visual, lm_head="last"),
+        pruned_prefill_flops(
+            size,
+            text_tokens=text,
+            visual_tokens=visual,
+            prune_layer=plan.prune_layer,
+            keep=plan.keep,
+            lm_head="last",
+            scoring=scoring,
+        ),
     )
 
 

@@ -149,9 +149,10 @@ class Reader:
             found += 1
             ids += [placeholder] * (counts[found - 1] if found <= len(counts) else 1)
         if found != len(counts):
+            name = self.tokenizer.convert_ids_to_tokens(placeholder)
             raise ValueError(
-                f"the prompt must have one placeholder {self.tokenizer.convert_ids_to_tokens(placeholder)!r} for each of "
-                f"the {len(counts)} {kind}s, got {found}; does the question contain one, or the chat template none?"
+                f"the prompt must have one placeholder {name!r} for each {kind}, {len(counts)}, got {found}; "
+                "does the question contain one, or the chat template none?"
             )
         row = torch.tensor([ids])
         tokens = {"input_ids": row, "attention_mask": torch.ones_like(row)}
@@ -174,7 +175,9 @@ class Reader:
                 pixels.add(tiled_sheets(picture, name, tower.image_size, tower.patch_size, canvases, first))
             else:
                 side = self._side()
-                pixels.add([plain_sheet(f"{name}as cropped", picture, cropped(picture, self.processor), side, side, first)])
+                pixels.add(
+                    [plain_sheet(f"{name}as cropped", picture, cropped(picture, self.processor), side, side, first)]
+                )
         return pixels
 
     def _frames(self, frames: Sequence[Picture]) -> _Pixels:

@@ -65,7 +65,9 @@ def cropped(picture: Picture, processor: Any) -> tuple[float, float, float, floa
     return width / 2 - half_width, height / 2 - half_height, width / 2 + half_width, height / 2 + half_height
 
 
-def tiled_sheets(picture: Picture, name: str, tile: int, patch: int, canvases: Sequence[Any], first: int) -> list[Sheet]:
+def tiled_sheets(
+    picture: Picture, name: str, tile: int, patch: int, canvases: Sequence[Any], first: int
+) -> list[Sheet]:
     """Returns the two sheets of an image of LLaVA-NeXT: seen whole, and in tiles whose rows end in newlines."""
     height, width = picture.shape[:2]
     layout = tiled_image(height, width, tile=tile, patch=patch, canvases=canvases)

@@ -34,13 +34,13 @@ def attend(
     if groups > 1:
         keys = keys.repeat_interleave(groups, dim=1)
         values = values.repeat_interleave(groups, dim=1)
-    lowest = torch.finfo(queries.dtype).min
     if kind == "fused":
+        lowest = torch.finfo(queries.dtype).min
         bias = None if mask is None else torch.zeros_like(mask, dtype=queries.dtype).masked_fill(~mask, lowest)
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
     scores = queries @ keys.mT * queries.shape[-1] ** -0.5
     if mask is not None:
-        scores = scores.masked_fill(~mask, lowest)
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     # the softmax runs in float32 at least, as in the public implementations
     weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
     return weights @ values
@@ -59,8 +59,8 @@ def causal_mask(
         device: Where the mask is wanted.
     """
     keys = attended.shape[1]
-    order = torch.arange(keys)
-    causal = (order[None, :] <= order[keys - sequence :, None]).to(attended.device)
+    order = torch.arange(keys, device=attended.device)
+    causal = order[None, :] <= order[keys - sequence :, None]
     padded = attended.is_meta or not bool(attended.all())
     mask = causal[None, None] & attended[:, None, None, :] if padded else causal[None, None]
     return mask.to(device)

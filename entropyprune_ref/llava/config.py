@@ -1,10 +1,11 @@
 """The sizes of a LLaVA: vision tower, decoder, and how they meet. Nothing here computes."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from .._numerics.arguments import require_choice, require_integer
+from .._numerics.arguments import require_choice, require_integer, require_integer_fields, require_kind, require_real
 from ..flops import DecoderSize
 
 Attention = Literal["explicit", "fused"]
@@ -33,9 +34,9 @@ class VisionConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "heads", "mlp", "image_size", "patch_size"):
-            require_integer(f"vision.{name}", getattr(self, name), 1)
-        require_integer("vision.layers", self.layers, 2)
+        require_integer_fields(self, 1, ("hidden", "heads", "mlp", "image_size", "patch_size"), prefix="vision.")
+        require_integer_fields(self, 2, ("layers",), prefix="vision.")
+        _require_positive("vision.norm_eps", self.norm_eps)
         if self.hidden % self.heads:
             raise ValueError(f"vision.hidden must be a multiple of vision.heads, got {self.hidden} and {self.heads}")
         if self.image_size % self.patch_size:
@@ -73,6 +74,8 @@ class DecoderConfig(DecoderSize):
             raise ValueError(f"mlp_matrices must be 3, a gated MLP, got {self.mlp_matrices}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim must be even for rotary embedding, got {self.head_dim}")
+        _require_positive("rope_theta", self.rope_theta)
+        _require_positive("norm_eps", self.norm_eps)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,13 @@ class LlavaConfig:
     attention: Attention = "explicit"
 
     def __post_init__(self) -> None:
+        require_kind("vision", self.vision, VisionConfig)
+        require_kind("decoder", self.decoder, DecoderConfig)
+        require_kind("vocabulary", self.vocabulary, tuple)
+        for word in self.vocabulary:
+            require_kind("vocabulary", word, str)
         require_choice("attention", self.attention, ("explicit", "fused"))
+        require_integer_fields(self, 0, ("image_token",))
         require_integer("image_token", self.image_token, 0, self.decoder.vocabulary - 1)
         if len(self.vocabulary) > self.decoder.vocabulary:
             raise ValueError(
@@ -120,3 +129,9 @@ class LlavaConfig:
             vocabulary=tuple(values.pop("vocabulary")),
             **values,
         )
+
+
+def _require_positive(name: str, value: object) -> None:
+    number = require_real(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")

@@ -37,7 +37,7 @@ def rotary_angles(
 
     Angles are computed in float32 whatever the model's dtype: that is how the public checkpoints define them.
     """
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
+    exponents = torch.arange(0, config.head_dim, 2, device="cpu").float() / config.head_dim
     frequencies = (1.0 / config.rope_theta**exponents).to(positions.device)
     angles = positions[:, None, :, None].float() * frequencies
     angles = torch.cat([angles, angles], dim=-1)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .._numerics.arguments import require_floating, require_integer
+from .._numerics.arguments import require_floating, require_integer, require_tensor
 from ..pruner import EntropyPrune
 from ..pruning import gather_index
 from . import weights
@@ -23,7 +23,7 @@ from .config import Attention, LlavaConfig
 from .convert import from_transformers
 from .decoder import Decoder
 from .outputs import Generation, LlavaOutput, Reading
-from .prompt import Prompt, read_prompt
+from .prompt import Prompt, read_prompt, require_ids
 from .vision import Projector, VisionTower
 from .vocabulary import Vocabulary
 
@@ -145,7 +145,7 @@ class Llava(nn.Module):
             ValueError: `kept` is not bool or has another shape than the prompt.
         """
         prompt, trace, layers = reading.prompt, reading.trace, range(reading.layer, self.config.decoder.layers)
-        remaining = torch.ones_like(prompt.attended) if kept is None else kept
+        remaining = torch.ones_like(prompt.attended) if kept is None else require_tensor("kept", kept)
         if remaining.shape != prompt.attended.shape:
             raise ValueError(
                 f"kept must have the shape of the prompt, {tuple(prompt.attended.shape)}, got {tuple(remaining.shape)}"
@@ -190,7 +190,7 @@ class Llava(nn.Module):
                 f"images must be as many as the prompts have placeholders for, {wanted} "
                 f"({wanted * self.config.vision.patches} visual tokens), got {len(images)}"
             )
-        visual = self.projector(self.vision_tower(images.to(self.device, self.dtype)))
+        visual = self.projector(self.vision_tower(images.to(self.device, self.dtype))).to(hidden.dtype)
         rows, columns = torch.nonzero(prompt.image_index >= 0, as_tuple=True)
         return hidden.index_put((rows.to(self.device), columns.to(self.device)), visual.flatten(0, 1))
 
@@ -202,9 +202,11 @@ class Llava(nn.Module):
             cache: Of a prefill of the same batch; appended to.
 
         Raises:
-            ValueError: `tokens` has another shape: each row has one next position.
+            TypeError: `tokens` is not a tensor of integers.
+            ValueError: `tokens` has another shape, for each row has one next position, or ids out of range.
         """
         wanted = (len(cache.next_positions), 1)
+        tokens = require_ids("tokens", tokens, self.config)
         if tuple(tokens.shape) != wanted:
             raise ValueError(f"tokens must have shape (batch, 1) = {wanted}, got {tuple(tokens.shape)}")
         tokens = tokens.to(cache.next_positions.device)

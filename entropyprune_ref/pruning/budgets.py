@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from entropyprune_ref._numerics.arguments import require_integer, require_rational
+from entropyprune_ref._numerics.arguments import require_integer, require_rational, require_sequence
 
 Number = int | float | Fraction
 
@@ -63,7 +63,7 @@ def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_la
         The released code truncates towards zero. That is the same wherever the quotient is not negative; for a
         quotient between -1 and 0 it would keep 0 tokens and still exceed the average, which is refused here.
     """
-    _require_depth(visual_tokens, layers, prune_layer)
+    visual_tokens, layers, prune_layer = _depth(visual_tokens, layers, prune_layer)
     exact = require_rational("average", average, 0, visual_tokens)
     quotient = (layers * exact - prune_layer * visual_tokens) / (layers - prune_layer)
     if quotient < 0:
@@ -99,8 +99,8 @@ def average_tokens(keep: int, *, visual_tokens: int, layers: int, prune_layer: i
         >>> float(average_tokens(166, visual_tokens=576, layers=32, prune_layer=2))
         191.625
     """
-    _require_depth(visual_tokens, layers, prune_layer)
-    require_integer("keep", keep, 0, visual_tokens)
+    visual_tokens, layers, prune_layer = _depth(visual_tokens, layers, prune_layer)
+    keep = require_integer("keep", keep, 0, visual_tokens)
     return Fraction(prune_layer * visual_tokens + (layers - prune_layer) * keep, layers)
 
 
@@ -152,7 +152,7 @@ def prune_plan(
         Where even layer 1 is infeasible, the released code that lowers the layer keeps no visual token at all; here
         that is an error, and `keep=0` says it explicitly.
     """
-    _require_depth(visual_tokens, layers, prune_layer)
+    visual_tokens, layers, prune_layer = _depth(visual_tokens, layers, prune_layer)
     require_one_budget(average=average, keep=keep, ratio=ratio)
     if keep is not None:
         return PrunePlan(prune_layer, require_integer("keep", keep, 0, visual_tokens))
@@ -202,9 +202,10 @@ def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
         >>> split_keep(5, [6, 4]), split_keep(5, [8, 8, 8])
         ([3, 2], [2, 2, 1])
     """
-    counts = [require_integer("visual_tokens_per_image", count, 1) for count in visual_tokens_per_image]
+    images = require_sequence("visual_tokens_per_image", visual_tokens_per_image)
+    counts = [require_integer("visual_tokens_per_image", count, 1) for count in images]
     total = sum(counts)
-    require_integer("keep", keep, 0, total)
+    keep = require_integer("keep", keep, 0, total)
     if not counts:
         return []
     parts = [keep * count // total for count in counts]
@@ -214,10 +215,14 @@ def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
     return parts
 
 
-def _require_depth(visual_tokens: int, layers: int, prune_layer: int) -> None:
-    require_integer("visual_tokens", visual_tokens, 1)
-    require_integer("layers", layers, 2)
-    require_integer("prune_layer", prune_layer, 1, layers - 1)
+def _depth(visual_tokens: int, layers: int, prune_layer: int) -> tuple[int, int, int]:
+    """The three as Python's integers, judged."""
+    layers = require_integer("layers", layers, 2)
+    return (
+        require_integer("visual_tokens", visual_tokens, 1),
+        layers,
+        require_integer("prune_layer", prune_layer, 1, layers - 1),
+    )
 
 
 def _smallest(visual_tokens: int, layers: int, prune_layer: int) -> str:

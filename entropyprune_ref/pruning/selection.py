@@ -12,7 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_choice, require_floating, require_integer
+from entropyprune_ref._numerics.arguments import (
+    require_choice,
+    require_floating,
+    require_integer,
+    require_sequence,
+    require_tensor,
+)
 
 from .budgets import split_keep
 
@@ -44,7 +50,7 @@ def select_tokens(scores: Float[Tensor, "*batch tokens"], keep: int) -> Int[Tens
         `torch.topk` does not define the order of ties, so it cannot serve as a reference.
     """
     require_floating("scores", scores, ("tokens",))
-    require_integer("keep", keep, 0, scores.shape[-1])
+    keep = require_integer("keep", keep, 0, scores.shape[-1])
     best_first = torch.sort(scores, dim=-1, descending=True, stable=True).indices
     return torch.sort(best_first[..., :keep], dim=-1).values
 
@@ -96,11 +102,16 @@ def kept_mask(
         raise ValueError(
             f"scores must have the shape of image_index, {tuple(image_index.shape)}, got {tuple(scores.shape)}"
         )
-    if len(keep) != len(image_index):
-        raise ValueError(f"keep must have one entry per row, {len(image_index)}, got {len(keep)}")
-    values = torch.zeros(scores.shape) if scores.is_meta else scores.detach().to(image_index.device)
+    budgets = require_sequence("keep", keep)
+    if len(budgets) != len(image_index):
+        raise ValueError(f"keep must have one entry per row, {len(image_index)}, got {len(budgets)}")
+    values = (
+        torch.zeros(scores.shape, device=image_index.device)
+        if scores.is_meta
+        else scores.detach().to(image_index.device)
+    )
     kept = image_index < 0
-    for row, wanted in enumerate(keep):
+    for row, wanted in enumerate(budgets):
         if over_images == "all":
             spans = [torch.nonzero(~kept[row]).flatten()]
             require_integer(f"keep[{row}]", wanted, 0, len(spans[0]))
@@ -150,7 +161,6 @@ def gather_index(
 
 
 def _require_rows(name: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    value = require_tensor(name, value)
     if value.ndim != 2:
         raise ValueError(f"{name} must have shape (batch, sequence), got shape {tuple(value.shape)}")

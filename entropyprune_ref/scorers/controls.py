@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer, require_integer_fields
 from entropyprune_ref.scoring import PAPER, Convention
 
 from ._reading import Scores, blank, per_head, visual_hidden, visual_rows
@@ -23,21 +23,22 @@ class Random:
     Source: none, a control.
 
     Args:
-        seed: any int of at least 0.
+        seed: Any int of at least 0.
     """
 
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_integer("seed", self.seed, 0)
+        require_integer_fields(self, 0)
+        require_integer("seed", self.seed, 0, 2**64 - 1)
 
     def __call__(self, view: LayerView) -> Scores:
         """Scores in [0, 1)."""
         device = view.image_index.device
         scores = blank(view, device)
         for row, positions in visual_rows(view):
-            generator = torch.Generator().manual_seed(self.seed)
-            draw = torch.rand(len(positions), generator=generator, dtype=torch.float64)
+            generator = torch.Generator("cpu").manual_seed(self.seed)
+            draw = torch.rand(len(positions), generator=generator, dtype=torch.float64, device="cpu")
             scores[row, positions] = draw.to(device)
         return scores
 
@@ -87,7 +88,7 @@ class QueryNorm:
     energy once queries are large (Eq. 3.4); that energy is centred over heads, this norm is not.
 
     Args:
-        highest: whether high norms are kept, or low ones.
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
@@ -106,7 +107,7 @@ class HiddenNorm:
     Source: none, a control.
 
     Args:
-        highest: whether high norms are kept, or low ones.
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
@@ -124,7 +125,7 @@ class LowestEntropy:
     Source: none, a control. If it does as well as the method, entropy does not tell which tokens matter.
 
     Args:
-        convention: which token entropy, Eqs. 3.1 to 3.3.
+        convention: Which token entropy, Eqs. 3.1 to 3.3.
     """
 
     convention: Convention = PAPER

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer_fields
 
 from ._reading import Scores, blank, cosine_distances, per_head, visual_hidden, visual_rows
 from .view import LayerView
@@ -26,7 +26,7 @@ class Duplication:
     hidden states after the model's final norm, here they are compared as they are.
 
     Args:
-        pivots: tokens that are kept as pivots, at least 1; DART takes 4 of the image.
+        pivots: Tokens that are kept as pivots, at least 1; DART takes 4 of the image.
 
     Examples:
         The third token has the largest key and is the one pivot; the first points the opposite way, the second along.
@@ -40,7 +40,7 @@ class Duplication:
     pivots: int = 4
 
     def __post_init__(self) -> None:
-        require_integer("pivots", self.pivots, 1)
+        require_integer_fields(self, 1)
 
     def __call__(self, view: LayerView) -> Scores:
         """In [0, 2], and above 2 for pivots. A zero state has similarity 0 to all."""

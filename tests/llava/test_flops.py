@@ -28,9 +28,6 @@ from entropyprune_ref.pruner import EntropyPrune
 from entropyprune_ref.scorers import UniformStride
 from tests.helpers import Batch, configs, make_batch, random_llava, tiny_config
 
-# While the tests run, beartype checks a random element of every tuple, also in strategies that make configurations.
-pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-
 
 def counted(model: Llava, batch: Batch, pruner: EntropyPrune | None = None) -> int:
     with FlopCounterMode(display=False) as counter:

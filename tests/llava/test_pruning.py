@@ -28,9 +28,6 @@ from entropyprune_ref.scorers.view import LayerView, Scorer
 from entropyprune_ref.scoring import CONVENTIONS, PAPER
 from tests.helpers import ROUNDING, Batch, batches, configs, make_batch, masked_states, random_llava, tiny_config
 
-# While the tests run, beartype checks a random element of every tuple, also in strategies that make configurations.
-pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-
 # Scores of random tokens that differ by less than rounding are not to be expected: with at least three heads no two
 # tokens have the same entropy.
 SCORERS: tuple[Scorer, ...] = (*map(EntropyScorer, CONVENTIONS.values()), QueryNorm(), HiddenNorm(), Duplication())

@@ -25,7 +25,23 @@ from tests.helpers import draw_weights
 LLAVA_WORDS = ["<unk>", "<s>", "</s>", "<pad>", "<image>", "<video>", "USER:", "ASSISTANT:"]
 QWEN_WORDS = ["<unk>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 QWEN_WORDS += ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "user", "assistant"]
-WORDS = "what is this ? a cat dog bird ship tree lamp door bread river stone cloud two three red green blue on in by".split()
+WORDS = [
+    "what",
+    "is",
+    "this",
+    "?",
+    "a",
+    "cat",
+    "dog",
+    "bird",
+    "ship",
+    "tree",
+    "lamp",
+    "door",
+    "bread",
+    "river",
+    "stone",
+]
 CANVASES = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
 TEXT = {"num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 48}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
