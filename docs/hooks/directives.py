@@ -85,7 +85,7 @@ def figure(rest: str, page: Page, config: Any, files: Files) -> str:
         if files.get_file_from_path(target) is None:
             files.append(File.generated(config, target, content=drawn(name, scheme)))
         address = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
-        lines.append(f"![{alt}]({address}#only-{scheme})")
+        lines.append(f"![{alt}]({address}#only-{scheme}){{ loading=lazy }}")
     lines += [f"<figcaption>{caption}</figcaption>", "</figure>"]
     return "\n".join(lines)
 
