@@ -11,7 +11,21 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 glossary = importlib.import_module("glossary")
 
-NEEDED = ["prefill", "kv-cache", "rotary-embedding", "gram-matrix", "density-matrix", "effective-rank", "hidden-state", "projector", "vision-tower", "causal-mask", "fused-kernel", "rounding-unit", "subnormal"]
+NEEDED = (
+    "prefill",
+    "kv-cache",
+    "rotary-embedding",
+    "gram-matrix",
+    "density-matrix",
+    "effective-rank",
+    "hidden-state",
+    "projector",
+    "vision-tower",
+    "causal-mask",
+    "fused-kernel",
+    "rounding-unit",
+    "subnormal",
+)
 
 
 @pytest.mark.parametrize("term", NEEDED)
