@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..traces import judge
 from ._shared import progress, say, show
 
 CONTRACT_NAMES = (
@@ -58,6 +59,12 @@ CONTRACT_NAMES = (
     type=click.Path(path_type=Path),
     help="Judge the answers of another program to the shipped vectors, in a safetensors file.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Compare an engine with a trace: check --trace FOLDER ANSWERS, a safetensors file.",
+)
 @click.option("--vectors-dir", type=click.Path(path_type=Path), help="The vectors answered.  [default: those shipped]")
 def check(
     contract: str | None,
@@ -79,6 +86,7 @@ def check(
     self_test: bool,
     every: bool,
     results: Path | None,
+    trace: Path | None,
     vectors_dir: Path | None,
 ) -> int:
     """Check that MODULE:FUNCTION, or FILE.py:FUNCTION, implements CONTRACT: exit code 0 only if every law holds.
@@ -88,6 +96,8 @@ def check(
 
     The function runs in a process of its own: a crash, a hang or runaway memory is a broken law like any other.
     """
+    if trace is not None:
+        return _check_trace(trace, contract, target, report)
     try:
         from .. import oracle
     except ModuleNotFoundError as error:
@@ -129,6 +139,17 @@ def check(
         write_whole(report, found.to_json() + "\n")
     if junit is not None:
         write_whole(junit, found.to_junit())
+    return 0 if found.passed else 1
+
+
+def _check_trace(folder: Path, answers: str | None, more: str | None, report: Path | None) -> int:
+    """Compares an engine with a trace, which needs no extra."""
+    if answers is None or more is not None:
+        raise click.UsageError("--trace FOLDER must be followed by one file, the engine's answers, and nothing else")
+    found = judge(folder, answers)
+    say(str(found))
+    if report is not None:
+        write_whole(report, found.to_json() + "\n")
     return 0 if found.passed else 1
 
 
