@@ -22,7 +22,7 @@ LAYER = 2
 AVERAGES = (288, 192, 160)
 CONFIG = LlavaConfig(
     vision=VisionConfig(hidden=16, layers=2, heads=1, mlp=16, image_size=24, patch_size=1),
-    decoder=DecoderConfig(hidden=512, layers=8, heads=8, kv_heads=8, head_dim=64, mlp=1376, vocabulary_size=256),
+    decoder=DecoderConfig(hidden=512, layers=8, heads=8, kv_heads=8, head_dim=64, mlp=1376, vocabulary=256),
 )
 
 
@@ -42,7 +42,7 @@ class Timed:
 
 
 def _flops(keep: int | None) -> int:
-    size = CONFIG.decoder.size()
+    size = CONFIG.decoder
     options = {
         "text_tokens": TEXT,
         "visual_tokens": CONFIG.vision.patches,

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_floating, require_integer
+from entropyprune_ref._numerics.arguments import require_floating, require_integer, require_real
 from entropyprune_ref.entropy import matrix_entropy
 
 __all__ = ["Collapse", "collapse_layer", "layer_entropy", "other_definitions"]
@@ -54,7 +54,7 @@ class Collapse:
         return self.layer is not None and self.layer < self.layers
 
     def __str__(self) -> str:
-        """One sentence for a reader."""
+        """Says in one sentence what was found."""
         if self.layer is None:
             return (
                 f"no entropy collapse found: the largest mean drop over {self.layers} layers is {self.drop:.3g} nats; "
@@ -70,7 +70,7 @@ class Collapse:
 
 
 def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64[Tensor, "*batch states"]:
-    r"""Matrix entropy of the visual tokens at every state (Eq. 4.1).
+    r"""Computes the matrix entropy of the visual tokens at every state (Eq. 4.1).
 
     $$H_i = H(states_i), \qquad i = 0 \dots L$$
 
@@ -87,11 +87,6 @@ def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64
         TypeError: `states` is not a tensor.
         ValueError: `states` has a wrong shape or dtype, or is not finite.
 
-    Properties:
-        - each entry is that state's matrix entropy, by scipy -> `test_layer_entropy_is_the_entropy_of_each_state`
-        - unchanged by a factor, a shift and an orthogonal map of its own for each state ->
-          `test_layer_entropy_ignores_similarities_of_each_state`
-
     Examples:
         Two equal directions of variance, then one.
 
@@ -107,7 +102,7 @@ def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64
 def collapse_layer(
     curves: Float[Tensor, "*samples states"], *, bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Collapse:
-    r"""The Entropy Collapse Layer: the state into which the entropy falls most, on average over samples (Eq. 4.2-4.5).
+    r"""Finds the Entropy Collapse Layer: the state into which the mean entropy falls most (Eqs. 4.2-4.5).
 
     $$D_{si} = curves_{s,i-1} - curves_{s,i} \tag{4.2}$$
 
@@ -139,19 +134,6 @@ def collapse_layer(
         ValueError: `curves` has a wrong shape or dtype, is not finite, or has fewer than two states; `bootstrap` or
             `confidence` is out of range.
 
-    Properties:
-        - names the first state after the drop -> `test_collapse_layer_names_the_state_after_the_drop`
-        - flat and rising curves have none -> `test_collapse_layer_finds_none_in_a_flat_or_rising_curve`
-        - the larger of two drops, the earlier of equal ones -> `test_collapse_layer_takes_the_largest_drop`,
-          `test_collapse_layer_gives_ties_to_the_earliest`
-        - unchanged by adding a constant, and by a positive factor (which `drop` follows) ->
-          `test_collapse_layer_ignores_an_affine_map_of_the_curves`
-        - sharpness by numpy -> `test_collapse_layer_sharpness_agrees_with_numpy`
-        - consistency and interval on samples made to order -> `test_collapse_layer_consistency_counts_samples`,
-          `test_collapse_layer_interval_covers_the_split_of_the_samples`
-        - the order of samples does not matter to anything but the interval ->
-          `test_collapse_layer_ignores_the_order_of_samples`
-
     Examples:
         The other drops are 0, -0.5 and 0.5.
 
@@ -162,10 +144,9 @@ def collapse_layer(
         False
     """
     drops, floor = _drops(curves)
-    require_integer("bootstrap", bootstrap, 1)
-    require_integer("seed", seed, 0)
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        raise TypeError(f"confidence must be a float, got {type(confidence).__name__} {confidence!r}")
+    bootstrap = require_integer("bootstrap", bootstrap, 1)
+    seed = require_integer("seed", seed, 0, 2**64 - 1)
+    confidence = require_real("confidence", confidence)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
     samples, layers = drops.shape
@@ -177,9 +158,9 @@ def collapse_layer(
     drop = float(mean[layer - 1])
     interval = None
     if samples > 1:
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randint(samples, (bootstrap, samples), generator=generator)
-        times = torch.zeros(bootstrap, samples, dtype=torch.float64)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        drawn = torch.randint(samples, (bootstrap, samples), generator=generator, device="cpu")
+        times = torch.zeros(bootstrap, samples, dtype=torch.float64, device="cpu")
         times.scatter_add_(1, drawn, torch.ones_like(times))
         resampled = _steepest(times @ drops / samples, floor)
         found = resampled[resampled > 0].sort().values
@@ -190,7 +171,7 @@ def collapse_layer(
 
 
 def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float = 0.5) -> dict[str, int | None]:
-    r"""What other defensible definitions of the collapse layer say of the same curves, for comparison.
+    r"""Applies other defensible definitions of the collapse layer to the same curves, for comparison.
 
     - `relative_drop`: the largest mean over samples of $D_{si} / curves_{s,i-1}$ (0 where the entropy before is 0);
     - `first_drop`: the first mean drop of at least `share` of the range of the mean curve;
@@ -209,11 +190,6 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
         TypeError: `curves` is not a tensor, or `share` not a number.
         ValueError: `curves` is refused as by `collapse_layer`; `share` is out of range.
 
-    Properties:
-        - all agree on a single step down -> `test_other_definitions_agree_on_a_single_step`
-        - each parts from the rule where it should -> `test_other_definitions_part_where_they_should`
-        - none in a flat or rising curve -> `test_other_definitions_find_none_in_a_flat_or_rising_curve`
-
     Examples:
         Falls of 2 from 8, then of 1 from 6, then of 1.5 from 1.5.
 
@@ -222,8 +198,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
         (3, {'relative_drop': 4, 'first_drop': 1, 'change_point': 3, 'mode': 3})
     """
     drops, floor = _drops(curves)
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        raise TypeError(f"share must be a float, got {type(share).__name__} {share!r}")
+    share = require_real("share", share)
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
     heights = curves.detach().to("cpu", torch.float64).reshape(-1, drops.shape[1] + 1)
@@ -233,7 +208,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
     relative_floor = floor / max(float(heights.abs().max()), torch.finfo(torch.float64).tiny)
 
     enough = (mean_drops > floor) & (mean_drops >= share * (mean.max() - mean.min()) - floor)
-    count = torch.arange(1, len(mean), dtype=torch.float64)
+    count = torch.arange(1, len(mean), dtype=torch.float64, device="cpu")
     sums = mean.cumsum(0)[:-1]
     shift = sums / count - (mean.sum() - sums) / (len(mean) - count)
     fit = torch.where(shift > floor, shift * (count * (len(mean) - count) / len(mean)).sqrt(), 0.0)
@@ -248,7 +223,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
 
 
 def _drops(curves: Tensor) -> tuple[Float64[Tensor, "samples layers"], float]:
-    """Drops of every sample (Eq. 4.2), and the size below which a drop is rounding."""
+    """Returns the drops of every sample (Eq. 4.2), and the size below which a drop is rounding."""
     require_floating("curves", curves, ("states",))
     if curves.ndim > 2 or curves.numel() == 0 or curves.shape[-1] < 2:
         raise ValueError(
@@ -261,7 +236,7 @@ def _drops(curves: Tensor) -> tuple[Float64[Tensor, "samples layers"], float]:
 
 
 def _steepest(drops: Float64[Tensor, "*batch layers"], floor: float) -> Int[Tensor, "*batch"]:
-    """The layer of the largest drop, the earliest within `floor` of it; 0 if none exceeds `floor`."""
+    """Returns the layer of the largest drop, the earliest within `floor` of it; 0 if none exceeds `floor`."""
     largest = drops.amax(-1, keepdim=True)
     earliest = (drops >= largest - floor).to(torch.int8).argmax(-1) + 1
     return torch.where(largest[..., 0] > floor, earliest, 0)

@@ -3,11 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
-from entropyprune_ref.pruning import Number, PrunePlan, kept_mask, prune_plan
+from entropyprune_ref._numerics.arguments import (
+    require_choice,
+    require_integer,
+    require_integer_fields,
+    require_kind,
+    require_tensor,
+)
+from entropyprune_ref.pruning import Number, PrunePlan, kept_mask, prune_plan, require_one_budget
 from entropyprune_ref.scorers.entropy import EntropyScorer
 from entropyprune_ref.scorers.view import LayerView, Scorer
 from entropyprune_ref.scoring import PAPER, Convention
@@ -33,21 +39,6 @@ class EntropyPrune:
     Raises:
         ValueError: Not exactly one budget; `layer` below 1; an unknown `over_images`; a `convention` beside a `scorer`.
 
-    Properties:
-        - pruned is masked: what is left has the states and logits of the full forward pass in which, from `layer` on,
-          dropped tokens are masked out as keys ->
-          `test_pruned_prefill_equals_the_prefill_in_which_dropped_tokens_are_masked_out`, and in every decoding step ->
-          `test_pruned_decoding_equals_decoding_in_which_dropped_tokens_are_masked_out`
-        - keeping all is not pruning -> `test_pruning_that_keeps_all_is_no_pruning_bit_for_bit`
-        - caches hold the prompt before `layer`, what is left from it on ->
-          `test_caches_before_the_prune_layer_hold_the_prompt_and_later_ones_what_is_left`
-        - text stays -> `test_text_is_never_dropped`
-        - order and positions stay, decoding goes on behind the whole prompt ->
-          `test_order_and_positions_are_kept_and_decoding_goes_on_behind_the_whole_prompt`
-        - every image leaves what the plan says -> `test_budgets_leave_what_the_plan_says_in_every_image`
-        - what the scorer sees -> `test_scorers_see_the_queries_before_and_the_states_at_the_prune_layer`
-        - rows do not depend on each other -> `test_permuting_the_batch_permutes_the_output`
-
     Examples:
         >>> EntropyPrune(2, average=192).plan(visual_tokens=576, layers=32)
         PrunePlan(prune_layer=2, keep=166)
@@ -63,15 +54,16 @@ class EntropyPrune:
     lower_prune_layer: bool = False
 
     def __post_init__(self) -> None:
-        require_integer("layer", self.layer, 1)
+        require_integer_fields(self, 1, ["layer"])
         require_choice("over_images", self.over_images, ("each", "all"))
-        given = [name for name in ("keep", "average", "ratio") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"exactly one of keep, average and ratio must be given, got {' and '.join(given) or 'none'}"
-            )
+        require_one_budget(keep=self.keep, average=self.average, ratio=self.ratio)
         if self.convention is not None and self.scorer is not None:
             raise ValueError("convention must not be given beside scorer, which replaces it")
+        if self.convention is not None:
+            require_kind("convention", self.convention, Convention)
+        if self.scorer is not None and not callable(self.scorer):
+            raise TypeError(f"scorer must be a function of a LayerView, got {type(self.scorer).__name__}")
+        require_kind("lower_prune_layer", self.lower_prune_layer, bool)
 
     def plan(self, visual_tokens: int, layers: int) -> PrunePlan:
         """Returns where to prune and how many tokens to keep, for a prompt and a model of these sizes."""
@@ -86,31 +78,47 @@ class EntropyPrune:
         )
 
     def plans(self, image_index: Tensor, layers: int) -> list[PrunePlan]:
-        """Returns the plan of every row of a batch.
+        """Returns the plan of every row of a batch; a row without an image keeps its 0 visual tokens and stays whole.
 
         Raises:
-            ValueError: A row without an image; rows that a lowered prune layer would prune at different layers.
+            ValueError: Rows that a lowered prune layer would prune at different layers.
         """
         counts = (image_index >= 0).sum(dim=1).tolist()
-        if 0 in counts:
-            raise ValueError(f"pruner must be given prompts with an image, got none in prompt {counts.index(0)}")
-        plans = [self.plan(count, layers) for count in counts]
-        if len({plan.prune_layer for plan in plans}) > 1:
-            raise ValueError(
-                "lower_prune_layer must lead to one prune layer for the whole batch, got "
-                f"{[plan.prune_layer for plan in plans]}"
-            )
-        return plans
+        plans = {row: self.plan(count, layers) for row, count in enumerate(counts) if count}
+        found = [plan.prune_layer for plan in plans.values()]
+        if len(set(found)) > 1:
+            raise ValueError(f"lower_prune_layer must lead to one prune layer for the whole batch, got {found}")
+        whole = PrunePlan(found[0] if found else require_integer("layer", self.layer, 1, layers - 1), keep=0)
+        return [plans.get(row, whole) for row in range(len(counts))]
 
     def choose(self, view: LayerView, keep: list[int]) -> Bool[Tensor, "batch sequence"]:
         """Returns which positions remain, given what the layer before `layer` shows."""
-        scorer = self.scorer or EntropyScorer(self.convention or PAPER)
-        scores = scorer(view)
+        return self.select(self.scores(view), view, keep)
+
+    def scores(self, view: LayerView) -> Float[Tensor, "batch sequence"]:
+        """Returns what the scorer gives every position.
+
+        Raises:
+            TypeError: The scorer returns no tensor.
+            ValueError: Not one score a position.
+        """
+        scorer = EntropyScorer(self.convention or PAPER) if self.scorer is None else self.scorer
+        scores = require_tensor("scorer(view)", scorer(view))
         if scores.shape != view.image_index.shape:
             raise ValueError(
                 f"scorer must return one score a position, shape {tuple(view.image_index.shape)}, "
                 f"got shape {tuple(scores.shape)}"
             )
+        return scores
+
+    def select(
+        self, scores: Float[Tensor, "batch sequence"], view: LayerView, keep: list[int]
+    ) -> Bool[Tensor, "batch sequence"]:
+        """Returns which positions remain, given their scores.
+
+        Raises:
+            ValueError: A prompt of which nothing would be left.
+        """
         kept = kept_mask(scores, view.image_index, keep, over_images=self.over_images)
         empty = ~(kept & view.attended).any(dim=1)
         if empty.any():

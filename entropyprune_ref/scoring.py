@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_choice, require_floating
-from entropyprune_ref._numerics.centring import unit_centred, unit_rows
-from entropyprune_ref._numerics.chunks import map_parts
+from entropyprune_ref._numerics.arguments import require_choice, require_floating, require_kind, require_real
+from entropyprune_ref._numerics.centring import centred_rows, unit_rows
+from entropyprune_ref._numerics.chunks import in_chunks
 from entropyprune_ref.entropy import spectrum_entropy
-from entropyprune_ref.gram import SIDES, Side, centred
+from entropyprune_ref.gram import SIDES, Side
 
 __all__ = [
     "CONVENTIONS",
@@ -27,7 +27,6 @@ __all__ = [
     "token_entropy",
 ]
 
-_CHUNK = 2**18  # numbers per chunk on a CPU, 2 MiB in float64: they stay in the cache between the steps
 _LARGEST = 1e140  # above it, energies that are not normalised may overflow
 
 
@@ -36,11 +35,11 @@ class Convention:
     """What is done with the centred queries of a token before and after the eigenvalues.
 
     Attributes:
-        name: How tables and the command line call it.
-        row_normalized: Whether each head's row is divided by its L2 norm.
-        trace_normalized: Whether the matrix is divided by its trace; if not, by the number of heads.
-        clamp: Eigenvalues below it are raised to it; `None` drops those that are not positive.
-        log_heads: Whether the sum is divided by the logarithm of the number of heads.
+        name: Name in tables and on the command line.
+        row_normalized: Division of each head's row by its L2 norm.
+        trace_normalized: Division of the matrix by its trace; otherwise by the number of heads.
+        clamp: Least value to which eigenvalues are raised; `None` drops those that are not positive.
+        log_heads: Division of the sum by the logarithm of the number of heads.
     """
 
     name: str
@@ -51,7 +50,10 @@ class Convention:
 
     def __post_init__(self) -> None:
         """Refuses a clamp that no eigenvalue of a density matrix could pass."""
-        if self.clamp is not None and not 0 < self.clamp < 1:
+        require_kind("name", self.name, str)
+        for switch in ("row_normalized", "trace_normalized", "log_heads"):
+            require_kind(switch, getattr(self, switch), bool)
+        if self.clamp is not None and not 0 < require_real("clamp", self.clamp) < 1:
             raise ValueError(f"clamp must be None or lie strictly between 0 and 1, got {self.clamp}")
 
 
@@ -71,19 +73,19 @@ CONVENTIONS = {convention.name: convention for convention in (PAPER, ROW_NORMALI
 def token_entropy(
     queries: Float[Tensor, "*batch tokens heads head_dim"], convention: Convention = PAPER, *, side: Side = "auto"
 ) -> Float64[Tensor, "*batch tokens"]:
-    r"""Entropy of each token over its heads (Eq. 3.1, 3.2 or 3.3, by `convention`).
+    r"""Computes the entropy of each token over its heads (Eq. 3.1, 3.2 or 3.3, by `convention`).
 
-    With $\tilde Z$ the `(heads, head_dim)` queries of one token, centred over heads, $\hat Z$ the same with each
-    non-zero row divided by its norm, and $\lambda_i(\cdot)$ eigenvalues:
+    With $\tilde Z$ the `(heads, head_dim)` queries of one token, centred over heads, and $\hat Z$ the same with each
+    non-zero row divided by its norm:
 
     $$H_\text{paper} = -\sum_i \lambda_i \log \lambda_i, \quad
-      \lambda_i = \lambda_i(\tilde Z \tilde Z^\top) / \operatorname{tr} \tilde Z \tilde Z^\top \tag{3.1}$$
+      \lambda_i \text{ eigenvalues of } \tilde Z \tilde Z^\top / \operatorname{tr} \tilde Z \tilde Z^\top \tag{3.1}$$
 
     $$H_\text{row} = -\sum_i \lambda_i \log \lambda_i, \quad
-      \lambda_i = \lambda_i(\hat Z \hat Z^\top) / \operatorname{tr} \hat Z \hat Z^\top \tag{3.2}$$
+      \lambda_i \text{ eigenvalues of } \hat Z \hat Z^\top / \operatorname{tr} \hat Z \hat Z^\top \tag{3.2}$$
 
     $$H_\text{released} = -\frac{1}{\log heads} \sum_i \lambda_i \log \lambda_i, \quad
-      \lambda_i = \max\bigl(10^{-10},\ \lambda_i(\tilde Z \tilde Z^\top / heads)\bigr) \tag{3.3}$$
+      \lambda_i \text{ eigenvalues of } \tilde Z \tilde Z^\top / heads \text{, at least } 10^{-10} \tag{3.3}$$
 
     They order tokens differently. With $s = \operatorname{tr} \tilde Z \tilde Z^\top / heads$, clamping aside,
 
@@ -108,27 +110,6 @@ def token_entropy(
             finite; `side` is unknown; one head under `RELEASED`, which divides by `log heads`; queries above 1e140
             under `RELEASED`, whose energy would overflow.
 
-    Properties:
-        - plain numpy and scipy give the same -> `test_token_entropy_agrees_with_numpy_and_scipy`
-        - so does mpmath at 50 digits -> `test_token_entropy_agrees_with_mpmath`
-        - unchanged by an orthogonal map of all heads -> `test_token_entropy_ignores_an_orthogonal_map_of_all_heads`,
-          hence by rotary embedding -> `test_token_entropy_is_the_same_before_and_after_rotary_embedding`
-        - unchanged by permuting heads -> `test_token_entropy_ignores_the_order_of_heads`
-        - unchanged by adding one vector to all heads -> `test_token_entropy_ignores_a_vector_added_to_all_heads`
-        - scale -> `test_token_entropy_ignores_scale_unless_released`
-        - Eq. 3.4 -> `test_token_entropy_released_is_the_paper_entropy_and_the_energy`; its consequence ->
-          `test_token_entropy_released_orders_by_low_energy`
-        - dual sides agree -> `test_token_entropy_is_the_same_on_both_sides`
-        - bounds -> `test_token_entropy_lies_between_zero_and_the_log_of_the_rank`
-        - no variance -> `test_token_entropy_without_variance`
-        - a batch equals its parts -> `test_token_entropy_of_a_batch_equals_its_parts`
-        - same bits at every call and for any number of threads ->
-          `test_token_entropy_has_the_same_bits_for_any_number_of_threads`; to rounding where a gradient is wanted ->
-          `test_token_entropy_with_gradients_is_the_same_to_rounding`
-        - no intermediate result grows with the tokens ->
-          `test_token_entropy_makes_no_tensor_that_grows_with_the_tokens`
-        - gradients -> `test_token_entropy_gradient_is_right`, `test_token_entropy_gradient_is_finite_without_variance`
-
     Examples:
         Four heads at (1, 0), (-1, 0), (0, 1), (0, -1): both eigenvalues of the covariance are one half, hence log 2.
         Divided by heads instead of by the trace, the same matrix has eigenvalues 1/2, 1/2, 0, 0 too.
@@ -149,46 +130,38 @@ def token_entropy(
         so chunks run on as many Python threads as torch has; where autograd or a dispatch mode (a FLOP counter)
         watches, which threads would escape, they run one after the other.
     """
-    require_floating("queries", queries, ("tokens", "heads", "head_dim"))
+    side = _judged(queries, convention, side)
+    heads = queries.shape[-2]
+
+    def score(part: Float[Tensor, "part heads head_dim"]) -> Float64[Tensor, " part"]:
+        rows = unit_rows(part) if convention.row_normalized else centred_rows(part, convention.trace_normalized)
+        product = rows @ rows.mT if side == "gram" else rows.mT @ rows  # (part, heads, heads), or by head_dim
+        eigenvalues = torch.linalg.eigvalsh(product)
+        if convention.trace_normalized and convention.clamp is None:
+            entropy = spectrum_entropy(eigenvalues.clamp(min=0))  # divides by their sum, which is the trace
+        else:
+            trace = eigenvalues.sum(-1, keepdim=True)
+            scale = torch.where(trace > 0, trace, 1.0) if convention.trace_normalized else heads
+            levels = (eigenvalues / scale).clamp(min=convention.clamp or 0.0)
+            entropy = -(levels * torch.where(levels > 0, levels, 1.0).log()).sum(-1)
+        return entropy / math.log(heads) if convention.log_heads else entropy
+
+    return in_chunks(score, queries)
+
+
+def _judged(queries: object, convention: object, side: Side) -> Side:
+    """Refuses what the formulas are not defined for, and returns the side to take."""
+    queries = require_floating("queries", queries, ("tokens", "heads", "head_dim"))
     require_choice("side", side, SIDES)
     if not isinstance(convention, Convention):
         raise TypeError(f"convention must be a Convention, got {type(convention).__name__} {convention!r}")
     heads, head_dim = queries.shape[-2:]
     if convention.log_heads and heads == 1:
         raise ValueError(f"queries must have at least 2 heads, since {convention.name} divides by log heads, got 1")
-    if side == "auto":
-        side = "gram" if heads < head_dim or convention.clamp is not None else "covariance"
     if not convention.trace_normalized and queries.dtype == torch.float64 and not queries.is_meta and queries.numel():
         largest = max(abs(extreme.item()) for extreme in torch.aminmax(queries.detach()))
         if largest > _LARGEST:
             raise ValueError(f"queries must not exceed {_LARGEST} under {convention.name}, got {largest}")
-
-    def score(part: Float[Tensor, "part heads head_dim"]) -> Float64[Tensor, " part"]:
-        rows = _rows(part, convention)
-        product = rows @ rows.mT if side == "gram" else rows.mT @ rows
-        return _entropy(torch.linalg.eigvalsh(product), heads, convention)
-
-    size = (_CHUNK if queries.device.type == "cpu" else 64 * _CHUNK) // (heads * max(heads, head_dim))
-    parts = torch.split(queries.reshape(-1, heads, head_dim), max(1, size))
-    return torch.cat(map_parts(score, parts)).reshape(queries.shape[:-2])
-
-
-def _rows(queries: Tensor, convention: Convention) -> Float64[Tensor, "part heads head_dim"]:
-    """Centred over heads, in float64; up to scale if the convention does not depend on it."""
-    if convention.row_normalized:
-        return unit_rows(queries)
-    if queries.dtype == torch.float64:
-        return unit_centred(queries) if convention.trace_normalized else centred(queries)
-    wide = queries.to(torch.float64)  # no square leaves the range of float64, and the mean of equal numbers is exact
-    return wide - wide.mean(-2, keepdim=True)
-
-
-def _entropy(eigenvalues: Tensor, heads: int, convention: Convention) -> Float64[Tensor, " part"]:
-    if convention.trace_normalized and convention.clamp is None:
-        entropy = spectrum_entropy(eigenvalues.clamp(min=0))
-    else:
-        total = eigenvalues.sum(-1, keepdim=True)
-        scale = torch.where(total > 0, total, 1.0) if convention.trace_normalized else heads
-        levels = (eigenvalues / scale).clamp(min=convention.clamp or 0.0)
-        entropy = -(levels * torch.where(levels > 0, levels, 1.0).log()).sum(-1)
-    return entropy / math.log(heads) if convention.log_heads else entropy
+    if side == "auto":
+        return "gram" if heads < head_dim or convention.clamp is not None else "covariance"
+    return side

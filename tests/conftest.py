@@ -7,11 +7,34 @@ import jaxtyping
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
-settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)
-settings.register_profile("nightly", parent=settings.get_profile("dev"), max_examples=500)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
+# "ci" draws the same examples on every machine and in every run, and remembers nothing between runs; "explore" draws
+# anew each time; "quick" is for every save.
+settings.register_profile(
+    "ci",
+    derandomize=True,  # which implies that there is no database of examples
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("quick", parent=settings.get_profile("ci"), max_examples=5)
+settings.register_profile(
+    "explore",
+    parent=settings.get_profile("ci"),
+    derandomize=False,
+    database=None,
+    max_examples=500,
+    print_blob=True,
+)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+settings.load_profile(PROFILE)
+
+if settings().derandomize and hasattr(providers, "_get_local_constants"):
+    # Hypothesis also draws the constants that it finds in whatever modules have been imported so far, so that even
+    # derandomised draws would depend on which tests ran before in the same process.
+    NO_CONSTANTS = type(providers._local_constants)()
+    providers._get_local_constants = lambda: NO_CONSTANTS
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ def tiny_config(**decoder: int) -> LlavaConfig:
     sizes = {"hidden": 12, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 6, "mlp": 10} | decoder
     return LlavaConfig(
         VisionConfig(hidden=8, layers=2, heads=2, mlp=12, image_size=6, patch_size=2),
-        DecoderConfig(vocabulary_size=len(WORDS), **sizes),
+        DecoderConfig(vocabulary=len(WORDS), **sizes),
         image_token=IMAGE_TOKEN,
         vocabulary=WORDS,
     )
@@ -118,7 +118,7 @@ def configs(draw: st.DrawFn, min_layers: int = 2, min_heads: int = 1) -> LlavaCo
             kv_heads=kv_heads,
             head_dim=draw(st.sampled_from([2, 4, 6]), label="head_dim") if min_heads == 1 else 6,
             mlp=draw(st.integers(2, 12)),
-            vocabulary_size=11,
+            vocabulary=11,
         ),
         image_token=IMAGE_TOKEN,
         attention=draw(st.sampled_from(["explicit", "fused"]), label="attention"),
@@ -135,7 +135,7 @@ def make_batch(layout: list[list[int]], config: LlavaConfig, seed: int, padding:
         padding: Where shorter rows are padded: "left", "right" or "anywhere".
     """
     generator = torch.Generator().manual_seed(seed)
-    words = [i for i in range(config.decoder.vocabulary_size) if i != config.image_token]
+    words = [i for i in range(config.decoder.vocabulary) if i != config.image_token]
     patches, size = config.vision.patches, config.vision.image_size
     rows = []
     for parts in layout:
@@ -154,7 +154,7 @@ def make_batch(layout: list[list[int]], config: LlavaConfig, seed: int, padding:
         attended[number, places] = True
         index[number, places] = torch.tensor(row)
     text = torch.tensor(words)[torch.randint(len(words), (batch, length), generator=generator)]
-    noise = torch.randint(config.decoder.vocabulary_size, (batch, length), generator=generator)
+    noise = torch.randint(config.decoder.vocabulary, (batch, length), generator=generator)
     ids = torch.where(attended, torch.where(index >= 0, config.image_token, text), noise)
     images = sum(row.count(-1) for row in layout)
     return Batch(torch.randn(images, 3, size, size, generator=generator, dtype=torch.float64), ids, attended, index)

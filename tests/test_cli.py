@@ -31,7 +31,7 @@ from entropyprune_ref.world.scenes import IMAGE_SIZE, PATCH_SIZE, draw_scene
 
 TINY = LlavaConfig(
     vision=VisionConfig(hidden=8, layers=2, heads=1, mlp=8, image_size=IMAGE_SIZE, patch_size=PATCH_SIZE),
-    decoder=DecoderConfig(hidden=16, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=8, vocabulary_size=len(WORDS)),
+    decoder=DecoderConfig(hidden=16, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=8, vocabulary=len(WORDS)),
     vocabulary=WORDS,
 )
 QUESTION = "what color is the circle"
@@ -317,7 +317,7 @@ def test_train_leaves_weights_that_load(run: Run, tmp_path: Path) -> None:
 
 
 BAD = {
-    "no such command": (("prune",), "No such command 'prune'"),
+    "no such command": (("shorten",), "No such command 'shorten'"),
     "no such option": (("demo", "--color"), "No such option"),
     "not a number": (("flops", "--text", "x"), "'x' is not a valid integer"),
     "text missing": (("flops",), "Missing option '--text'"),

@@ -221,6 +221,42 @@ def test_spectrum_renyi_entropy_agrees_with_mpmath(eigenvalues: list[float], alp
     assert relative_error(result, exact) <= 1e-12
 
 
+@pytest.mark.parametrize("alpha", [2**9, 2**10 + 1, 5000.0, 2**20 + 1, 1e6, 1e9])
+@pytest.mark.parametrize("eigenvalues", [[3.0, 2.0], [1.0, 1.0, 1.0], [1.0, 0.999, 0.5, 0.0], [1.0]])
+def test_spectrum_renyi_entropy_of_large_orders_agrees_with_mpmath(eigenvalues: list[float], alpha: float) -> None:
+    """Order a differs from its limit by a share of 1 / (a - 1), even at 1e9 a thousand times what is allowed."""
+    result = spectrum_renyi_entropy(torch.tensor(eigenvalues, dtype=torch.float64), alpha)
+    assert relative_error(result, mp_renyi(eigenvalues, alpha)) <= 1e-12
+
+
+@pytest.mark.parametrize("alpha", [0, 0.3, 0.99, 1, 1.01, 1.4, 1.7, 2, 7, math.inf])
+def test_renyi_entropy_is_never_negative_nor_minus_zero(alpha: float) -> None:
+    """Rank one, where the purity rounds to one unit above 1 as often as to one below, and no variance."""
+    seeds_tried = range(60)
+    features = torch.stack([gaussian(6, 1, seed=seed) * gaussian(1, 5, seed=seed + 1) for seed in seeds_tried])
+    assert (density_matrix(features).square().sum((-2, -1)) > 1).any()
+    for values in (features, torch.ones(1, 4, 3)):
+        entropies = [renyi_entropy(values, alpha), spectrum_renyi_entropy(spectrum(values)[:, :1], alpha)]
+        for entropy in torch.cat(entropies).tolist():
+            assert entropy >= 0 and math.copysign(1, entropy) == 1
+
+
+@pytest.mark.parametrize("shape", [(6, 1500), (1500, 6)], ids=["wide", "tall"])
+def test_renyi_entropy_of_order_zero_counts_what_exceeds_the_tolerance_of_numpy(shape: tuple[int, int]) -> None:
+    """1500 eps = 3.3e-13 of the largest: one eigenvalue below, one above; the larger side counts, not the smaller."""
+    threshold = 1500 * EPS
+    for ratio, rank in ((threshold / 4, 3), (4 * threshold, 4), (100 * threshold, 4)):
+        features = features_with_spectrum([1.0, 1.0, 1.0, ratio], *shape, seed=4)
+        assert spectrum(features)[3].item() * 3 == pytest.approx(ratio, abs=20 * EPS)
+        assert renyi_entropy(features, 0).exp().item() == pytest.approx(rank, rel=8 * EPS)
+
+
+def test_renyi_entropy_of_order_zero_compares_with_the_largest_eigenvalue_not_with_the_trace() -> None:
+    """Of 40 equal eigenvalues and one of 2.5 times the tolerance: 1/16 of the tolerance, were it of the trace."""
+    features = features_with_spectrum([1.0] * 40 + [2.5 * 1500 * EPS], 60, 1500, seed=4)
+    assert renyi_entropy(features, 0).exp().item() == pytest.approx(41, rel=8 * EPS)
+
+
 @pytest.mark.parametrize("alpha", [1e17, 1e300, 1.7e308, 10**400], ids=["1e17", "1e300", "1.7e308", "1e400"])
 def test_spectrum_renyi_entropy_of_huge_orders_is_min_entropy(alpha: int | float) -> None:
     eigenvalues = torch.cat([torch.ones(600), torch.full((50,), 0.5)])  # alpha times log 625 leaves float64

@@ -87,6 +87,21 @@ def test_centred_of_equal_rows_is_exactly_zero(samples: int, value: float) -> No
     assert (density_matrix(features) == 0).all()
 
 
+@pytest.mark.parametrize("exponents", [(1023, -1074), (1000, -1000), (-1074, 1023), (1023, -500), (0, -1074)])
+def test_density_matrix_of_columns_that_lie_as_far_apart_as_float64_allows(exponents: tuple[int, int]) -> None:
+    """2^2097 between them: the faint column counts for nothing, and no power of two leaves the range on the way."""
+    columns = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    features = torch.stack([torch.ldexp(c, torch.tensor(e)) for c, e in zip(columns.T, exponents, strict=True)], 1)
+    assert (features != 0).sum() == 4
+    large = int(exponents[1] > exponents[0])
+    expected = torch.zeros(2, 2, dtype=torch.float64)
+    expected[large, large] = 1.0
+    for side in ("covariance", "auto"):
+        assert torch.equal(density_matrix(features, side=side), expected)
+    assert centred(features).tolist() == features.tolist()
+    assert spectrum(features).tolist() == [1.0, 0.0]
+
+
 def test_centred_once_leaves_a_variance_that_is_not_there() -> None:
     features = torch.full((3, 1), 0.1, dtype=torch.float64)
     assert (features - features.mean(-2, keepdim=True)).abs().max() > 0
@@ -222,7 +237,7 @@ def test_gram_spectrum_has_one_zero_from_centring(samples: int, dims: int, seed:
 
 
 @given(samples=st.integers(2, 9), dims=sizes, seed=seeds)
-def test_both_sides_have_the_same_nonzero_spectrum(samples: int, dims: int, seed: int) -> None:
+def test_spectrum_is_the_same_on_both_sides_but_for_zeros(samples: int, dims: int, seed: int) -> None:
     features = gaussian(samples, dims, seed=seed)
     length = max(samples, dims)
     left, right = padded(gram_spectrum(features), length), padded(covariance_spectrum(features), length)
@@ -231,7 +246,7 @@ def test_both_sides_have_the_same_nonzero_spectrum(samples: int, dims: int, seed
 
 
 @given(multiplicity=st.integers(2, 4), extra=st.integers(0, 3), seed=seeds)
-def test_both_sides_keep_multiplicities(multiplicity: int, extra: int, seed: int) -> None:
+def test_spectrum_keeps_multiplicities_on_both_sides(multiplicity: int, extra: int, seed: int) -> None:
     eigenvalues = [0.25] * multiplicity + [0.0625] * 2
     samples, dims = multiplicity + 3, multiplicity + 2 + extra
     features = features_with_spectrum(eigenvalues, samples, dims, seed)
@@ -242,7 +257,7 @@ def test_both_sides_keep_multiplicities(multiplicity: int, extra: int, seed: int
 
 
 @given(samples=st.integers(2, 9), dims=sizes, seed=seeds)
-def test_both_sides_have_the_same_trace(samples: int, dims: int, seed: int) -> None:
+def test_spectrum_has_the_same_trace_on_both_sides(samples: int, dims: int, seed: int) -> None:
     columns = centred(gaussian(samples, dims, seed=seed))
     assert (columns.mT @ columns).trace().item() == pytest.approx(
         (columns @ columns.mT).trace().item(), rel=samples * dims * EPS, abs=0

@@ -427,7 +427,7 @@ def test_average_tokens_and_prune_plan_reject_bad_counts_and_ratios() -> None:
 def test_prune_plan_wants_exactly_one_budget() -> None:
     with pytest.raises(ValueError, match="exactly one of average, keep, ratio must be given, got none"):
         prune_plan(**DEPTH)
-    with pytest.raises(ValueError, match="exactly one of average, keep, ratio must be given, got average, ratio"):
+    with pytest.raises(ValueError, match="exactly one of average, keep, ratio must be given, got average and ratio"):
         prune_plan(average=192, ratio=0.5, **DEPTH)
 
 

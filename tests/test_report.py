@@ -35,7 +35,7 @@ def outcome() -> Outcome:
 
 @pytest.fixture(scope="module")
 def summary(outcome: Outcome) -> dict:
-    decoder = DecoderConfig(hidden=8, layers=3, heads=2, kv_heads=2, head_dim=4, mlp=8, vocabulary_size=8)
+    decoder = DecoderConfig(hidden=8, layers=3, heads=2, kv_heads=2, head_dim=4, mlp=8, vocabulary=8)
     model = Llava(LlavaConfig(vision=VisionConfig(hidden=8, layers=2, heads=2, mlp=8), decoder=decoder))
     plan = Plan(images=IMAGES, kinds=KINDS, layers=(1,), averages=(72, 48, 32), keeps=(16,))
     untrained = np.tile([1.0, 1.5, 2.0, 2.5], (IMAGES, 1))

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from entropyprune_ref.evaluation import cells as evaluation
 from entropyprune_ref.evaluation.cells import GROUND_TRUTH, HELD_OUT, Batch, Cell, Plan, evaluate, keep_of, scorers
 from entropyprune_ref.evaluation.statistics import mean_interval, wilson
+from entropyprune_ref.llava.cache import LayerCache
 from entropyprune_ref.llava.config import DecoderConfig, LlavaConfig, VisionConfig
-from entropyprune_ref.llava.decoder import LayerCache
-from entropyprune_ref.llava.model import Llava, pixels
+from entropyprune_ref.llava.model import Llava
+from entropyprune_ref.llava.vision import pixels
 from entropyprune_ref.llava.vocabulary import Vocabulary
 from entropyprune_ref.pruner import EntropyPrune
 from entropyprune_ref.scorers import Random
@@ -35,7 +36,7 @@ def small_llava(dtype: torch.dtype = torch.float64) -> Llava:
     torch.manual_seed(1)
     config = LlavaConfig(
         vision=VisionConfig(hidden=16, layers=2, heads=2, mlp=16),
-        decoder=DecoderConfig(hidden=24, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=16, vocabulary_size=len(WORDS)),
+        decoder=DecoderConfig(hidden=24, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=16, vocabulary=len(WORDS)),
         vocabulary=WORDS,
     )
     return Llava(config).to(dtype).eval()

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 1. Matrix entropy by hand
 #
-# For everyone who knows what an eigenvalue is; ten minutes. How many directions does a set of vectors really use? We
+# For anyone who knows what an eigenvalue is; ten minutes. How many directions does a set of vectors really use? We
 # count by hand, then let one function count, and end with the patches of an image. The definitions are those of the
 # page on [matrix entropy](../method/matrix-entropy.md).
 
@@ -114,7 +114,7 @@ for change, changed in changes.items():
 #
 # ## The patches of an image
 #
-# Now something larger. An image of the bundled [little world](../reference/world.md), cut into patches of 8 × 8 pixels
+# Now something larger: an image of the bundled [little world](../reference/world.md), cut into patches of 8 × 8 pixels
 # in three colours: 144 vectors of 192 numbers. How many directions do they use? Noise of the same size is there for
 # comparison.
 
@@ -139,8 +139,8 @@ figure.tight_layout()
 # %% [markdown]
 # Most patches show grey background, and a few directions say nearly everything about them. EntropyPrune asks this one
 # question twice: of the hidden states of all visual tokens, to find out
-# [*when* to prune](03_entropy_collapse_layer.md), and of the heads of a single token, to find out
-# [*what* to prune](04_prune_a_llava.md).
+# [*when* to prune](04_entropy_collapse_layer.md), and of the heads of a single token, to find out
+# [*what* to prune](03_a_token_score.md).
 
 # %% [markdown]
 # ## What was shown

@@ -14,7 +14,7 @@
 # # 2. Two Gram matrices, one spectrum
 #
 # For anyone who wonders where "up to 64×" comes from; ten minutes. Every matrix has two Gram matrices. They differ in
-# size, and [share their non-zero eigenvalues](../method/dual-gram.md). We see it, prove it in three lines, and measure
+# size and [share their non-zero eigenvalues](../method/dual-gram.md). We see it, prove it in three lines, and measure
 # what it saves on the machine that runs this.
 
 # %%
@@ -126,9 +126,9 @@ place.legend(frameon=False, loc="lower right")
 figure.tight_layout()
 
 # %% [markdown]
-# The gain grows with the size, since small matrices are mostly overhead. It is a real gain and not the 64 of the count:
-# the constants are not alike, and the whole entropy does more than eigenvalues. Your machine will draw another curve;
-# the [page on the dual Gram](../method/dual-gram.md) has a grid of sizes.
+# The gain grows with the size, since small matrices are mostly overhead. It is a real gain, but not the 64 of the
+# count: the constants are not alike, and the whole entropy is more than eigenvalues. Your machine will draw another
+# curve; the [page on the dual Gram](../method/dual-gram.md) has a grid of sizes.
 
 # %% [markdown]
 # ## What was shown

@@ -25,7 +25,7 @@ def table() -> str:
             f"{patches} = {side} × {side}",
             f"{vision.patches} = {vision.grid} × {vision.grid}",
         ),
-        ("$T$", "text tokens in the prompt", "`text_tokens`", "about 35, and the question", "the question"),
+        ("$T$", "text tokens in the prompt", "`text_tokens`", "about 35 and the question", "the question"),
         ("$n$", "tokens that a layer sees: $N + T$ before pruning, $k + T$ after", "`tokens`", "", ""),
         ("$d$", "hidden size", "`hidden`", large.hidden, decoder.hidden),
         ("$m$", "inner size of the MLP", "`mlp`", large.mlp, decoder.mlp),
@@ -47,7 +47,7 @@ def table() -> str:
             f"{large.heads} × {large.head_dim}",
             f"{decoder.heads} × {decoder.head_dim}",
         ),
-        ("$s$", "energy of a token, the trace that is not divided out", "", "", ""),
+        ("$s$", "energy of a token: mean squared length of its centred queries, the trace over $h$", "", "", ""),
         ("$H_i$", "matrix entropy of the visual tokens at state $i$", "`layer_entropy`", "", ""),
     ]
     lines = ["| symbol | meaning | name in code | LLaVA-1.5-7B | bundled model |", "| --- | --- | --- | --- | --- |"]

@@ -106,6 +106,8 @@ def on_the_bundled_model() -> str:
         row = of_layer(layer)
         if row["with energy"] > -0.8:
             raise ValueError(f"the page says that the released score follows low energy in every layer, got {row}")
+        if row["least"] <= (model().config.decoder.heads - 1) / math.e:
+            raise ValueError(f"the page says that all energies lie above the turning point, got {row}")
         cells = [f"{row['least']:.1f} to {row['most']:.1f}", _signed(row["with energy"]), _signed(row["with entropy"])]
         cells += [_signed(row["entropy with energy"]), _percent(row["overlap"])]
         lines.append(f"| {layer} (prune at {layer + 1}) | {' | '.join(cells)} |")

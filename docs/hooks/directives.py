@@ -1,9 +1,13 @@
-"""What a page may ask for on a line of its own: source, tests, figures and text, all made from the code at build.
+"""What a page may ask for on a line of its own: code, tests, figures and text, all made from the code at build.
 
-    {{ source entropyprune_ref.gram.centred }}
-    {{ test tests/test_gram.py::test_centred_columns_sum_to_zero }}
+    {{ plain matrix_entropy }}                                         the short formula, open
+    {{ source entropyprune_ref.gram.centred }}                         the real thing, folded
+    {{ test tests/test_gram.py::test_centred_columns_sum_to_zero }}    all of a section end up in one fold
     {{ figure module.function | alt text | caption }}
+    {{ explore name | module.function | alt text | caption }}          where there is JavaScript, something to move in
+                                                                       place of the figure; `name beneath`: beneath it
     {{ made module.function }}
+    {{ api entropyprune_ref.gram }}                                    all public names of a module
 
 Figures and text come from the functions in `docs/figures/`. An unknown name fails the build.
 """
@@ -24,13 +28,16 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
-import sources
+import listings
+import reference
 
 ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^(?P<indent>[ ]*)\{\{ (?P<kind>\w+) (?P<rest>.+?) \}\}[ ]*$", re.MULTILINE)
 BLOCK = re.compile(r"^\$\$.*?\$\$$", re.MULTILINE | re.DOTALL)
 TAG = re.compile(r"\\tag\{(\d\.\d)\}")
 INK = {"light": "#26292e", "dark": "#dde1e8"}
+DATA = {"flops": "explorable_data.flops", "prune": "explorable_data.prune"}
+"""What an explorable needs that only Python can compute: functions of `docs/figures/` that return JSON."""
 CYCLE = {
     # Okabe and Ito's colours, told apart by all readers; lighter ones on a dark page
     "light": ["#0072b2", "#d55e00", "#007a5a", "#a2588a", "#8a6d00", "#4c8fbd", "#666666"],
@@ -50,7 +57,7 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files, **_: 
             raise PluginError(f"{page.file.src_uri}: {error}") from None
         return "\n".join(match["indent"] + line if line else "" for line in text.splitlines())
 
-    return DIRECTIVE.sub(replaced, anchored(markdown, page.file.src_uri))
+    return DIRECTIVE.sub(replaced, listings.gathered(anchored(markdown, page.file.src_uri)))
 
 
 def anchored(markdown: str, uri: str) -> str:
@@ -66,37 +73,6 @@ def anchored(markdown: str, uri: str) -> str:
     return BLOCK.sub(lambda match: with_anchor(match) if "\\tag" in match[0] else match[0], markdown)
 
 
-def link(page: Page, path: str, line: int) -> str:
-    """Returns the address of a source line, relative to a page."""
-    start = posixpath.dirname(page.file.src_uri)
-    return f"{posixpath.relpath(sources.page_of(path), start or '.')}#L{line}"
-
-
-def source(name: str, page: Page, config: Any, files: Files) -> str:
-    """The body of a definition, titled with where it stands, and a link there."""
-    path, inner, first, last = sources.locate(name)
-    code = sources.without_docstring(path, first, last)
-    return (
-        f'```python title="{path}, line {first}"\n{code}\n```\n\n'
-        f"[`{inner}` in its file]({link(page, path, first)}){{ .where }}"
-    )
-
-
-def test(name: str, page: Page, config: Any, files: Files) -> str:
-    """A test, folded, titled with its name."""
-    path, _, inner = name.partition("::")
-    if not (ROOT / path).is_file() or inner not in sources.definitions(path):
-        raise PluginError(f"{name} must be a test of this repository, got nothing of that name")
-    first, last = sources.definitions(path)[inner]
-    code = "\n".join(
-        "    " + line if line else "" for line in sources.without_docstring(path, first, last).splitlines()
-    )
-    return (
-        f'??? test "`{inner}`"\n\n    ```python\n{code}\n    ```\n\n'
-        f"    [In its file, line {first}]({link(page, path, first)})"
-    )
-
-
 def figure(rest: str, page: Page, config: Any, files: Files) -> str:
     """A figure, drawn once for each colour scheme."""
     name, *texts = [part.strip() for part in rest.split(" | ")]
@@ -109,9 +85,28 @@ def figure(rest: str, page: Page, config: Any, files: Files) -> str:
         if files.get_file_from_path(target) is None:
             files.append(File.generated(config, target, content=drawn(name, scheme)))
         address = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
-        lines.append(f"![{alt}]({address}#only-{scheme})")
+        lines.append(f"![{alt}]({address}#only-{scheme}){{ loading=lazy }}")
     lines += [f"<figcaption>{caption}</figcaption>", "</figure>"]
     return "\n".join(lines)
+
+
+def explore(rest: str, page: Page, config: Any, files: Files) -> str:
+    """A figure that a module of `docs/explorables/` turns into something to move; without it, the figure stays."""
+    named, _, still = rest.partition(" | ")
+    name, _, place = named.partition(" ")
+    if place not in ("", "beneath"):
+        raise PluginError(f"explore {named} must be a name, or a name and `beneath`")
+    module = f"explorables/{name}.js"
+    if not (ROOT / "docs" / module).is_file():
+        raise PluginError(f"explore {name} must name a module of docs/explorables/, got no file {name}.js there")
+    if name in DATA and files.get_file_from_path(f"explorables/{name}.json") is None:
+        files.append(File.generated(config, f"explorables/{name}.json", content=called(DATA[name])()))
+    address = posixpath.relpath(module, posixpath.dirname(page.file.src_uri) or ".")
+    kind = f'class="explorable" data-explore="{name}"{" data-beneath" if place else ""}'
+    return (
+        f"<div {kind} markdown>\n\n{figure(still, page, config, files)}\n\n</div>\n\n"
+        f'<script type="module" src="{address}"></script>'
+    )
 
 
 def made(name: str, page: Page, config: Any, files: Files) -> str:
@@ -123,10 +118,14 @@ def made(name: str, page: Page, config: Any, files: Files) -> str:
 
 
 KINDS: dict[str, Callable[[str, Page, Any, Files], str]] = {
-    "source": source,
-    "test": test,
+    "plain": listings.plain,
+    "source": listings.source,
+    "test": listings.tests,
+    "tests": listings.tests,
     "figure": figure,
+    "explore": explore,
     "made": made,
+    "api": reference.api,
 }
 
 

@@ -42,6 +42,18 @@ def definitions(path: str) -> dict[str, tuple[int, int]]:
     return found
 
 
+@cache
+def imports(path: str) -> dict[str, str]:
+    """The module of this package that each name comes from which the `__init__.py` of a folder passes on."""
+    folder = path.removesuffix("/__init__.py").replace("/", ".")
+    found = [node for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.ImportFrom)]
+    modules = {node: f"{folder}.{node.module}" if node.level else str(node.module) for node in found}
+    own = folder.partition(".")[0]
+    return {
+        name.name: module for node, module in modules.items() if module.startswith(f"{own}.") for name in node.names
+    }
+
+
 def locate(name: str) -> tuple[str, str, int, int]:
     """Returns file, qualified name, first and last line of an object such as `entropyprune_ref.gram.centred`.
 
@@ -53,9 +65,11 @@ def locate(name: str) -> tuple[str, str, int, int]:
         for path in ("/".join(parts[:end]) + ".py", "/".join([*parts[:end], "__init__.py"])):
             if (ROOT / path).is_file():
                 inner = ".".join(parts[end:])
-                if inner not in definitions(path):
-                    raise PluginError(f"{path} must define {inner}, got no such name")
-                return path, inner, *definitions(path)[inner]
+                if inner in definitions(path):
+                    return path, inner, *definitions(path)[inner]
+                if parts[end] in imports(path):
+                    return locate(".".join([imports(path)[parts[end]], *parts[end:]]))
+                raise PluginError(f"{path} must define {inner}, got no such name")
     raise PluginError(f"{name} must be a function, class or constant of this repository, got nothing of that name")
 
 
@@ -90,6 +104,7 @@ def source_files() -> list[str]:
 def on_pre_build(config: Any) -> None:
     """Reads the sources anew whenever the site is built: while it is served, they change."""
     definitions.cache_clear()
+    imports.cache_clear()
     source_files.cache_clear()
 
 

@@ -1,9 +1,9 @@
 """A page made from the code: every numbered equation with its functions, its place in these pages, and its tests."""
 
 import ast
-import inspect
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import sources
 ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"\b(\d\.\d)\b")
 CITED = re.compile(r"\((?:[^()]*?)Eqs?\. ([^()]*)\)")
-TEST = re.compile(r"`(test_\w+)`")
 TAG = re.compile(r"\\tag\{(\d\.\d)\}")
+STORY = ("gram.py", "entropy.py", "scoring.py", "collapse.py", "pruning", "flops")
+"""The rooms of the mathematics, where equations live."""
+
 TITLES = {
     "1.1": "centring",
     "1.2": "covariance",
@@ -56,15 +58,18 @@ class Equation:
     number: str
     functions: list[str] = field(default_factory=list)
     pages: list[str] = field(default_factory=list)
-    laws: list[str] = field(default_factory=list)
     tests: list[str] = field(default_factory=list)
 
 
-def laws_in(docstring: str) -> list[str]:
-    """Returns what a docstring lists under `Properties:`, each a law with the names of its tests."""
-    listed = re.search(r"^Properties:\n(.*?)(?=^\S|\Z)", inspect.cleandoc(docstring), re.MULTILINE | re.DOTALL)
-    items = re.split(r"^\s*- ", listed[1], flags=re.MULTILINE)[1:] if listed else []
-    return [" ".join(item.split()) for item in items]
+def laws_of(function: str, known: Iterable[str], functions: Iterable[str]) -> list[str]:
+    """Returns the tests that hold a function: `test_<function>_<law>`, unless a longer function name claims them.
+
+    Examples:
+        >>> laws_of("rank", ["test_rank_is_whole", "test_rank_sum_is_one"], ["rank_sum"])
+        ['test_rank_is_whole']
+    """
+    longer = [f"test_{other}_" for other in functions if other.startswith(f"{function}_")]
+    return [name for name in known if name.startswith(f"test_{function}_") and not name.startswith(tuple(longer))]
 
 
 def numbers_in(text: str) -> list[str]:
@@ -95,7 +100,7 @@ def equations() -> dict[str, Equation]:
     found = {number: Equation(number) for number in TITLES}
     for path in sorted((ROOT / "entropyprune_ref").rglob("*.py")):
         relative = path.relative_to(ROOT)
-        if relative.parts[1] in ("oracle", "shapes", "llava", "cli"):
+        if relative.parts[1] not in STORY:
             continue
         module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
         for node in ast.parse(path.read_text()).body:
@@ -106,8 +111,13 @@ def equations() -> dict[str, Equation]:
             for number in dict.fromkeys(cited):
                 equation = found.setdefault(number, Equation(number))
                 equation.functions.append(f"{module}.{node.name}")
-                equation.laws += [law for law in laws_in(docstring) if law not in equation.laws]
-                equation.tests += [name for name in TEST.findall(docstring) if name not in equation.tests]
+    names = {name.rpartition(".")[2] for equation in found.values() for name in equation.functions}
+    known = tests()
+    for equation in found.values():
+        for name in equation.functions:
+            equation.tests += [
+                law for law in laws_of(name.rpartition(".")[2], known, names) if law not in equation.tests
+            ]
     for path in sorted((ROOT / "docs" / "method").glob("*.md")):
         for number in TAG.findall(path.read_text()):
             found.setdefault(number, Equation(number)).pages.append(f"method/{path.name}")
@@ -130,21 +140,22 @@ def page(pages: int) -> str:
         pages: How many pages the site has, but for those of the source.
     """
     known, where = equations(), tests()
+    computed = {name for each in known.values() for name in each.functions}
+    laws = {law for each in known.values() for law in each.tests}
     parts = [
         "# Traceability",
         "Made from the code when this site was built: every numbered equation, where these pages explain it, the "
-        "functions that compute it, and the laws that their docstrings state, each with the test that holds it.",
-        f"**{pages} pages, {len(known)} equations, {len({name for each in known.values() for name in each.functions})} "
-        f"functions, {len({law for each in known.values() for law in each.laws})} laws, {len(where)} test functions.**",
+        "functions that compute it, and the laws that hold them: a test is named `test_<function>_<law>`.",
+        f"**{pages} pages, {len(known)} equations, {len(computed)} functions, {len(laws)} laws, "
+        f"{len(where)} test functions.**",
     ]
     for number, equation in sorted(known.items()):
         place = [f"[{titled(path)}](../{path}#eq-{number.replace('.', '-')})" for path in equation.pages]
         functions = [linked(name) for name in equation.functions]
-        laws = [TEST.sub(lambda match: tested(match[1], where), law) for law in equation.laws]
         parts += [
             f"## {number} {TITLES.get(number, '')}",
             f"On the page {', '.join(place) or 'of nothing'}; computed by {', '.join(functions) or 'nothing'}.",
-            "\n".join(f"- {law}" for law in laws),
+            "\n".join(f"- {tested(law, where)}" for law in equation.tests),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -161,10 +172,9 @@ def linked(name: str) -> str:
 
 
 def tested(name: str, where: dict[str, str]) -> str:
-    """Returns a test as a link to its source."""
-    if name not in where:
-        return f"`{name}`"
-    return f"[`{name}`](../{sources.page_of(where[name])}#L{sources.definitions(where[name])[name][0]})"
+    """Returns a law in words, as a link to its test."""
+    law = name.removeprefix("test_").replace("_", " ")
+    return f"[{law}](../{sources.page_of(where[name])}#L{sources.definitions(where[name])[name][0]})"
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -47,7 +47,8 @@ def package_digest() -> str:
 def page_of(script: Path) -> dict[str, str | bytes]:
     """Returns the files of the site that a tutorial becomes: its page and its pictures."""
     notebook = jupytext.read(script)
-    run = os.environ.get("DOCS_TUTORIALS") != "0"
+    only = os.environ.get("DOCS_ONLY")
+    run = os.environ.get("DOCS_TUTORIALS") != "0" and (not only or f"tutorials/{script.stem}.md" in only)
     if run:
         key = hashlib.sha256((script.read_text() + package_digest()).encode()).hexdigest()[:24]
         kept = CACHE / f"{script.stem}-{key}.ipynb"
@@ -114,7 +115,7 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
             elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing
                 parts.append(f"```{{ .text .output }}\n{data['text/plain'].rstrip()}\n```")
     where, title, *rest = parts
-    files[f"tutorials/{script.stem}.md"] = "\n\n".join(["---\nhide: [toc]\n---", title, where, *rest]) + "\n"
+    files[f"tutorials/{script.stem}.md"] = "\n\n".join([title, where, *rest]) + "\n"
     return files
 
 

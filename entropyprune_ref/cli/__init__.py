@@ -1,4 +1,4 @@
-"""The command line: every command says what it found, also when it is nothing or speaks against the method."""
+"""The command line: every command says what it found, even if that is nothing or speaks against the method."""
 
 import sys
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from .collapse import collapse
 from .demo import demo
 from .evaluate import evaluate
 from .flops import flops
+from .prune import prune
+from .trace import trace
 from .train import train
 from .vectors import vectors
 
@@ -21,7 +23,7 @@ def commands() -> None:
     """EntropyPrune, the reference: matrix entropy guided visual token pruning."""
 
 
-for command in (demo, collapse, flops, check, vectors, train, evaluate):
+for command in (demo, collapse, prune, trace, flops, check, vectors, train, evaluate):
     commands.add_command(command)
 
 

@@ -10,16 +10,71 @@ import torch
 from ..collapse import collapse_layer, other_definitions
 from ..demo.run import draw, entropy_curves
 from ..llava import Llava
+from ._real_collapse import collapse_of
 from ._shared import dump, json_option, load, progress, say, show, weights_option
 
 
 @click.command()
-@click.option("--images", default=128, show_default=True, help="Held-out images to draw.")
+@click.option("--images", help="How many held-out images to draw, or with --model a folder of yours.  [default: 128]")
 @click.option("--seed", default=0, show_default=True, help="Which images, and which random weights for comparison.")
 @weights_option
+@click.option("--model", "name", help="A real model: folder of a checkpoint, or a name that can be resolved.")
+@click.option("--untrained", is_flag=True, help="With --model: its architecture with random weights too.")
+@click.option("--device", default="cpu", show_default=True, help="With --model: cpu, cuda, ..., or auto for several.")
+@click.option(
+    "--dtype", default="auto", show_default=True, help="With --model: auto, float32, bfloat16, float16, float64."
+)
+@click.option("--attention", help="With --model: attention implementation.  [default: the library's]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out/collapse.json"),
+    show_default=True,
+    help="With --model: the file of curves, from which a stopped run continues; the picture goes beside it.",
+)
 @json_option
-def collapse(images: int, seed: int, weights: Path | None, as_json: bool) -> None:
-    """Show the layer-wise entropy curve and the Entropy Collapse Layer, trained and with random weights."""
+def collapse(
+    images: str | None,
+    seed: int,
+    weights: Path | None,
+    name: str | None,
+    untrained: bool,
+    device: str,
+    dtype: str,
+    attention: str | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Show the layer-wise entropy curve and the Entropy Collapse Layer, trained and with random weights.
+
+    Of the bundled model, or of a real one: entropyprune-ref collapse --model FOLDER --images PICTURES --untrained
+    """
+    if name is None:
+        _bundled(_number(images), seed, weights, as_json)
+        return
+    if images is None or weights is not None or seed < 0:
+        raise click.UsageError("--model needs --images with a folder, a --seed of at least 0, and no --weights")
+    collapse_of(
+        name,
+        Path(images),
+        untrained=untrained,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        attention=attention,
+        out=out,
+        as_json=as_json,
+    )
+
+
+def _number(images: str | None) -> int:
+    try:
+        return 128 if images is None else int(images)
+    except ValueError:
+        raise click.UsageError(f"--images must be a number without --model, got {images!r}") from None
+
+
+def _bundled(images: int, seed: int, weights: Path | None, as_json: bool) -> None:
     if images < 1 or seed < 0:
         raise click.UsageError(f"--images must be at least 1 and --seed at least 0, got {images} and {seed}")
     trained = load(weights)

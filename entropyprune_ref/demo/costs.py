@@ -1,4 +1,4 @@
-"""What pruning costs and spares on a given model: exact FLOPs of its prompts, and measured prefill time."""
+"""What pruning costs and saves on a given model: exact FLOPs of its prompts, and measured prefill time."""
 
 import time
 from collections import Counter
@@ -37,7 +37,7 @@ class Budget:
 
 
 def vision_size(config: LlavaConfig) -> VisionSize:
-    """The vision tower as the FLOPs formulas take it: its last layer is held but not run."""
+    """Returns the vision tower as the FLOPs formulas take it: its last layer has weights but is not run."""
     vision = config.vision
     return VisionSize(vision.layers - 1, vision.hidden, vision.heads, vision.mlp, vision.image_size, vision.patch_size)
 
@@ -50,11 +50,8 @@ def prompt_cost(model: Llava, prompts: Counter[int], layer: int | None, keep: in
         prompts: How many prompts there are with each number of text tokens.
         layer: The prune layer, or None for no pruning.
         keep: Visual tokens kept from it on.
-
-    Properties:
-        - equals PyTorch's counter on the same forward pass (`test_prompt_cost_equals_the_torch_flop_counter`)
     """
-    size, visual = model.config.decoder.size(), model.config.vision.patches
+    size, visual = model.config.decoder, model.config.vision.patches
     vision, projector = vision_size(model.config), ProjectorSize(model.config.vision.hidden, size.hidden)
     decoder, whole = Flops(), Flops()
     for text, times in prompts.items():

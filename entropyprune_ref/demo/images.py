@@ -22,10 +22,6 @@ def read_image(path: Path, size: int = IMAGE_SIZE) -> tuple[np.ndarray, str]:
 
     Raises:
         ValueError: There is no such file, or it is not an image that can be read whole.
-
-    Properties:
-        - a file of the right size and kind comes back byte for byte (`test_read_image_keeps_an_image_that_fits`)
-        - sides keep their ratio (`test_read_image_pads_to_a_square`)
     """
     from PIL import Image, ImageOps  # only a user's own image needs it
 

@@ -1,4 +1,4 @@
-"""The whole method at work on the little world: where the entropy collapses, what pruning there costs and spares."""
+"""The whole method at work on the little world: where the entropy collapses, what pruning there costs and saves."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ PICTURED = ("PAPER", "RELEASED", "last-token-attention")
 """Whose kept tokens the picture shows."""
 
 FRESH = 1_000_000
-"""Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, behind the evaluation's."""
+"""Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, after the evaluation's."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,6 @@ def run(
     Raises:
         TypeError: A number is not an int.
         ValueError: A number is out of range.
-
-    Properties:
-        - repeats itself, timings aside (`test_demo_repeats_itself`)
-        - keeping every token changes no answer (`test_demo_that_keeps_every_token_changes_no_answer`)
     """
     report = report or (lambda *_: None)
     require_integer("images", images, 2)

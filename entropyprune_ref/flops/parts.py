@@ -3,7 +3,7 @@ r"""Section 6, the parts that are paid for: a decoder layer (Eq. 6.1), the tower
 One multiply-add is 2 FLOPs. Norms, softmax, rotary embedding, activations, biases and residual additions are left out.
 """
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer, require_kind
 from entropyprune_ref.flops.sizes import DecoderSize, ProjectorSize, VisionSize
 from entropyprune_ref.flops.terms import Flops
 
@@ -12,7 +12,7 @@ SIDES = ("gram", "covariance")
 
 
 def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: str = "full") -> Flops:
-    r"""FLOPs of one decoder layer on `tokens` new tokens behind `cached` earlier ones (Eq. 6.1).
+    r"""Counts the FLOPs of one decoder layer on `tokens` new tokens after `cached` earlier ones (Eq. 6.1).
 
     $$
     F(n) = \underbrace{2nd \cdot h d_h}_{q} + \underbrace{4nd \cdot h_{kv} d_h}_{k,\,v}
@@ -25,10 +25,10 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
     $c = 0$ this is the familiar $8nd^2 + 4n^2d + 6ndm$.
 
     Args:
-        size: the decoder.
-        tokens: tokens that enter the layer, at least 0.
-        cached: keys and values that wait in the cache, at least 0.
-        attention: which pairs of tokens count. `"full"`: the whole score matrix, what explicit attention computes and
+        size: The decoder.
+        tokens: Tokens that enter the layer, at least 0.
+        cached: Keys and values that wait in the cache, at least 0.
+        attention: Which pairs of tokens count. `"full"`: the whole score matrix, what explicit attention computes and
             what other papers write; `"causal"`: only pairs that the causal mask allows, the useful work of a kernel
             that skips the rest; `"none"`: linear layers only, what a counter of operators sees when attention is a
             fused kernel.
@@ -37,15 +37,8 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
         FLOPs of one layer for one sequence; multiply by the batch for a batch.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is negative, or `attention` is none of the three.
-
-    Properties:
-        - equals PyTorch's counter on explicit attention (`test_prefill_flops_equal_the_torch_flop_counter`)
-        - grouped-query attention lowers the key/value term and no other
-          (`test_layer_flops_grouped_queries_shrink_only_the_key_value_term`)
-        - splitting a sequence over a cache leaves causal FLOPs unchanged
-          (`test_layer_flops_causal_cost_does_not_depend_on_the_split_over_the_cache`)
+        TypeError: A count is not an int.
+        ValueError: A count is negative, or `attention` is none of the three.
 
     Examples:
         One token, every size 1: q 2, k and v 4, o 2, one score 2, one value 2, three matrices 6.
@@ -57,6 +50,7 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
         Keys and values that are shared by several query heads are multiplied once per query head: sharing saves memory
         and projections, not attention FLOPs.
     """
+    require_kind("size", size, DecoderSize)
     n = require_integer("tokens", tokens, 0)
     c = require_integer("cached", cached, 0)
     require_choice("attention", attention, ATTENTION)
@@ -74,16 +68,16 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
 
 
 def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") -> Flops:
-    r"""FLOPs of the vision tower on `images` images (part of Eq. 6.2).
+    r"""Counts the FLOPs of the vision tower on `images` images (part of Eq. 6.2).
 
     The patch embedding is a convolution whose stride is its size, $2 \cdot \text{patches} \cdot d_v \cdot
     \text{channels} \cdot \text{patch\_size}^2$; then every layer sees `size.tokens` tokens, the class token among them.
     A tower is not causal: `"causal"` counts its attention in full.
 
     Args:
-        size: the tower.
-        images: images (or tiles, or frames), at least 0.
-        attention: as in `layer_flops`.
+        size: The tower.
+        images: Images (or tiles, or frames), at least 0.
+        attention: As in `layer_flops`.
 
     Returns:
         FLOPs, all of them in the term `vision_tower`.
@@ -92,9 +86,6 @@ def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") 
         TypeError: `images` is not an int.
         ValueError: `images` is negative, or `attention` is none of the three.
 
-    Properties:
-        - equals PyTorch's counter on explicit attention (`test_vision_flops_equal_the_torch_flop_counter`)
-
     Examples:
         One pixel, one layer, every size 1: patch embedding 2; two tokens through q, k, v, o (16), two 2 x 2 score
         matrices (16) and two MLP matrices (8).
@@ -102,7 +93,8 @@ def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") 
         >>> vision_flops(VisionSize(layers=1, hidden=1, heads=1, mlp=1, image_size=1, patch_size=1, channels=1)).total
         42
     """
-    require_integer("images", images, 0)
+    require_kind("size", size, VisionSize)
+    images = require_integer("images", images, 0)
     require_choice("attention", attention, ATTENTION)
     head_dim = size.hidden // size.heads
     stack = DecoderSize(size.layers, size.hidden, size.heads, size.heads, head_dim, size.mlp, mlp_matrices=2)
@@ -112,11 +104,11 @@ def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") 
 
 
 def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
-    r"""FLOPs of the projector, $2N(\texttt{inputs} \cdot \texttt{outputs} + \texttt{outputs}^2)$ (part of Eq. 6.2).
+    r"""Counts the FLOPs of the projector, $2N(inputs \cdot outputs + outputs^2)$ (part of Eq. 6.2).
 
     Args:
-        size: the projector.
-        visual_tokens: tokens $N$ that pass through it, at least 0.
+        size: The projector.
+        visual_tokens: Tokens $N$ that pass through it, at least 0.
 
     Returns:
         FLOPs, all of them in the term `projector`.
@@ -125,19 +117,17 @@ def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
         TypeError: `visual_tokens` is not an int.
         ValueError: `visual_tokens` is negative.
 
-    Properties:
-        - equals PyTorch's counter (`test_vision_flops_equal_the_torch_flop_counter`)
-
     Examples:
         >>> projector_flops(ProjectorSize(inputs=3, outputs=5), 1).total  # 2 * (15 + 25)
         80
     """
+    require_kind("size", size, ProjectorSize)
     n = require_integer("visual_tokens", visual_tokens, 0)
     return Flops(projector=2 * n * (size.inputs * size.outputs + size.outputs**2))
 
 
 def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", eigen_cost: int = 9) -> Flops:
-    r"""FLOPs of the method itself, spent once per prompt: scoring every visual token (Eq. 6.4).
+    r"""Counts the FLOPs of the method itself, spent once per prompt: scoring every visual token (Eq. 6.4).
 
     $$
     N \left( h d_h + 2\, s^2\, \bar s + \texttt{eigen\_cost} \cdot s^3 \right),
@@ -147,11 +137,11 @@ def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", 
     for centring, forming the matrix, and its eigenvalues.
 
     Args:
-        size: the decoder; only `heads` and `head_dim` are read, since queries have all heads also under grouped-query
+        size: The decoder; only `heads` and `head_dim` are read, since queries have all heads also under grouped-query
             attention.
-        visual_tokens: tokens that are scored $N$, at least 0.
+        visual_tokens: Tokens that are scored $N$, at least 0.
         side: `"gram"` for the `heads` x `heads` matrix, `"covariance"` for the `head_dim` x `head_dim` one.
-        eigen_cost: the constant of the eigensolver, at least 0. The default 9 is the textbook figure for a symmetric
+        eigen_cost: The constant of the eigensolver, at least 0. The default 9 is the textbook figure for a symmetric
             eigendecomposition by QR with the eigenvectors (Golub and Van Loan, Matrix Computations, section 8.3), an
             upper estimate here, as eigenvalues alone take about 4/3. No counter sees this term.
 
@@ -159,14 +149,8 @@ def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", 
         FLOPs, all of them in the term `scoring`.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is negative, or `side` is neither of the two.
-
-    Properties:
-        - linear in the tokens (`test_scoring_flops_are_linear_in_tokens`)
-        - both sides cost the same when `heads` equals `head_dim`
-          (`test_scoring_flops_agree_on_both_sides_of_a_square_token`)
-        - below 1 GFLOP for LLaVA-1.5-7B (`test_scoring_flops_of_llava_are_below_a_gigaflop`)
+        TypeError: A count is not an int.
+        ValueError: A count is negative, or `side` is neither of the two.
 
     Examples:
         One token of 2 heads with 3 features: centring 6, Gram matrix 2 * 4 * 3, eigenvalues 9 * 8.
@@ -179,9 +163,10 @@ def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", 
         The formula counts one subtraction per number for centring; the means that are subtracted would be as many
         additions again, far below either of the other terms.
     """
+    require_kind("size", size, DecoderSize)
     n = require_integer("visual_tokens", visual_tokens, 0)
     require_choice("side", side, SIDES)
-    require_integer("eigen_cost", eigen_cost, 0)
+    eigen_cost = require_integer("eigen_cost", eigen_cost, 0)
     h, d = size.heads, size.head_dim
     s, other = (h, d) if side == "gram" else (d, h)
     return Flops(scoring=n * (h * d + 2 * s**2 * other + eigen_cost * s**3))

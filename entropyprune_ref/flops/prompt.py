@@ -1,6 +1,6 @@
 r"""Section 6, the sums: a prompt (Eq. 6.2), a pruned prompt (Eq. 6.3) and one decoding step."""
 
-from entropyprune_ref._numerics.arguments import require_choice, require_integer
+from entropyprune_ref._numerics.arguments import require_choice, require_integer, require_kind
 from entropyprune_ref.flops.parts import layer_flops, projector_flops, scoring_flops, vision_flops
 from entropyprune_ref.flops.sizes import DecoderSize, ProjectorSize, VisionSize
 from entropyprune_ref.flops.terms import Flops
@@ -11,9 +11,10 @@ LM_HEAD = ("none", "last", "all")
 def _front(
     size: DecoderSize, visual_tokens: int, vision: VisionSize | None, projector: ProjectorSize | None, attention: str
 ) -> Flops:
-    """What turns images into visual tokens: the tower and the projector, as far as they are asked for."""
+    """Counts what turns images into visual tokens: the tower and the projector, where they are asked for."""
     front = Flops()
     if vision is not None:
+        require_kind("vision", vision, VisionSize)
         if visual_tokens % vision.patches:
             raise ValueError(
                 f"visual_tokens must be a multiple of the vision tower's {vision.patches} patches per image, "
@@ -21,6 +22,7 @@ def _front(
             )
         front += vision_flops(vision, visual_tokens // vision.patches, attention=attention)
     if projector is not None:
+        require_kind("projector", projector, ProjectorSize)
         if projector.outputs != size.hidden:
             raise ValueError(
                 f"projector must end in the decoder's hidden size {size.hidden}, got outputs = {projector.outputs}"
@@ -49,31 +51,25 @@ def prefill_flops(
     vision: VisionSize | None = None,
     projector: ProjectorSize | None = None,
 ) -> Flops:
-    r"""FLOPs of an unpruned prompt, $L \cdot F(N + T)$ and what is asked for around it (Eq. 6.2).
+    r"""Counts the FLOPs of an unpruned prompt, $L \cdot F(N + T)$, and what is asked for around it (Eq. 6.2).
 
     Args:
-        size: the decoder.
-        text_tokens: text tokens $T$ in the prompt, at least 0; the system prompt counts.
-        visual_tokens: visual tokens $N$ in the prompt, at least 0.
+        size: The decoder.
+        text_tokens: Text tokens $T$ in the prompt, at least 0; the system prompt counts.
+        visual_tokens: Visual tokens $N$ in the prompt, at least 0.
         attention: `"full"`, `"causal"` or `"none"`, as in `layer_flops`.
-        lm_head: positions that the language-model head is applied to: `"none"`, `"last"` (all that generation needs) or
+        lm_head: Positions that the language-model head is applied to: `"none"`, `"last"` (all that generation needs) or
             `"all"` (what most implementations compute by default).
-        vision: the tower, if it is to be counted; one image per `vision.patches` visual tokens.
-        projector: the projector, if it is to be counted; on all visual tokens.
+        vision: The tower, if it is to be counted; one image per `vision.patches` visual tokens.
+        projector: The projector, if it is to be counted; on all visual tokens.
 
     Returns:
         FLOPs of one prompt.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is negative, an option is unknown, `visual_tokens` is no whole number of images of `vision`,
+        TypeError: A count is not an int.
+        ValueError: A count is negative, an option is unknown, `visual_tokens` is no whole number of images of `vision`,
             or `projector` does not fit its neighbours.
-
-    Properties:
-        - equals PyTorch's counter at the real sizes of LLaVA-1.5 7B and 13B
-          (`test_prefill_flops_equal_the_torch_flop_counter_at_real_sizes`)
-        - linear in the layers (`test_prefill_flops_are_linear_in_layers`)
-        - grows with every token (`test_prefill_flops_grow_with_tokens`)
 
     Examples:
         LLaVA-1.5-7B on its 576 visual tokens alone takes the familiar 3.82 T multiply-adds:
@@ -82,8 +78,9 @@ def prefill_flops(
         >>> round(prefill_flops(LLAVA_1_5_7B, text_tokens=0, visual_tokens=576).total / 2 / 1e12, 3)
         3.817
     """
-    require_integer("text_tokens", text_tokens, 0)
-    require_integer("visual_tokens", visual_tokens, 0)
+    require_kind("size", size, DecoderSize)
+    text_tokens = require_integer("text_tokens", text_tokens, 0)
+    visual_tokens = require_integer("visual_tokens", visual_tokens, 0)
     tokens = visual_tokens + text_tokens
     return (
         _front(size, visual_tokens, vision, projector, attention)
@@ -105,32 +102,26 @@ def pruned_prefill_flops(
     projector: ProjectorSize | None = None,
     scoring: bool = False,
 ) -> Flops:
-    r"""FLOPs of a pruned prompt, $K \cdot F(N + T) + (L - K) \cdot F(k + T)$ and what is around it (Eq. 6.3).
+    r"""Counts the FLOPs of a pruned prompt, $K \cdot F(N + T) + (L - K) \cdot F(k + T)$ and around it (Eq. 6.3).
 
     Args:
-        size: the decoder.
-        text_tokens: text tokens $T$ in the prompt, at least 0.
-        visual_tokens: visual tokens $N$ before pruning, at least 0; tower and projector see all of them.
+        size: The decoder.
+        text_tokens: Text tokens $T$ in the prompt, at least 0.
+        visual_tokens: Visual tokens $N$ before pruning, at least 0; tower and projector see all of them.
         prune_layer: $K$, the first layer that runs pruned, from 1 to `size.layers - 1`.
-        keep: visual tokens $k$ that are kept, from 0 to `visual_tokens`.
+        keep: Visual tokens $k$ that are kept, from 0 to `visual_tokens`.
         attention: `"full"`, `"causal"` or `"none"`, as in `layer_flops`.
         lm_head: `"none"`, `"last"` or `"all"`, as in `prefill_flops`; all are the $k + T$ that are left.
-        vision: the tower, if it is to be counted.
-        projector: the projector, if it is to be counted.
-        scoring: whether to count the method's own cost (Eq. 6.4, Gram side).
+        vision: The tower, if it is to be counted.
+        projector: The projector, if it is to be counted.
+        scoring: Whether to count the method's own cost (Eq. 6.4, Gram side).
 
     Returns:
         FLOPs of one prompt.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is out of range, or as in `prefill_flops`.
-
-    Properties:
-        - the formula above, term by term (`test_pruned_prefill_flops_are_full_layers_then_short_layers`)
-        - keeping all costs what not pruning costs (`test_pruned_prefill_flops_keep_all_equals_unpruned`)
-        - grows with tokens kept and with the prune layer (`test_pruned_prefill_flops_grow_with_keep_and_layer`)
-        - equals PyTorch's counter at real sizes (`test_prefill_flops_equal_the_torch_flop_counter_at_real_sizes`)
+        TypeError: A count is not an int.
+        ValueError: A count is out of range, or as in `prefill_flops`.
 
     Examples:
         One reading (inferred) that leads to the 68.2 % of the paper's abstract: LLaVA-1.5-7B, 128 tokens per layer on
@@ -142,10 +133,11 @@ def pruned_prefill_flops(
         >>> round(100 * float(reduction(prefill_flops(LLAVA_1_5_7B, **prompt), pruned)), 2)
         68.21
     """
-    require_integer("text_tokens", text_tokens, 0)
-    require_integer("visual_tokens", visual_tokens, 0)
-    require_integer("prune_layer", prune_layer, 1, size.layers - 1)
-    require_integer("keep", keep, 0, visual_tokens)
+    require_kind("size", size, DecoderSize)
+    text_tokens = require_integer("text_tokens", text_tokens, 0)
+    visual_tokens = require_integer("visual_tokens", visual_tokens, 0)
+    prune_layer = require_integer("prune_layer", prune_layer, 1, size.layers - 1)
+    keep = require_integer("keep", keep, 0, visual_tokens)
     before = layer_flops(size, visual_tokens + text_tokens, attention=attention)
     after = layer_flops(size, keep + text_tokens, attention=attention)
     return (
@@ -167,27 +159,23 @@ def decode_flops(
     attention: str = "full",
     lm_head: str = "last",
 ) -> Flops:
-    r"""FLOPs of one decoding step: one new token against caches of $N + T$ and, once pruned, $k + T$ entries.
+    r"""Counts the FLOPs of one decoding step: a new token against caches of $N + T$ and, once pruned, $k + T$.
 
     Args:
-        size: the decoder.
-        text_tokens: text tokens in the caches, those generated before included, at least 0.
-        visual_tokens: visual tokens $N$ in the prompt, at least 0.
+        size: The decoder.
+        text_tokens: Text tokens in the caches, those generated before included, at least 0.
+        visual_tokens: Visual tokens $N$ in the prompt, at least 0.
         prune_layer: $K$, from 1 to `size.layers - 1`; None if the prompt was not pruned.
-        keep: visual tokens $k$ kept, from 0 to `visual_tokens`; given with `prune_layer`, and only with it.
-        attention: as in `layer_flops`; `"full"` and `"causal"` are the same for a single token.
-        lm_head: as in `prefill_flops`; `"last"` and `"all"` are the same for a single token.
+        keep: Visual tokens $k$ kept, from 0 to `visual_tokens`; given with `prune_layer`, and only with it.
+        attention: As in `layer_flops`; `"full"` and `"causal"` are the same for a single token.
+        lm_head: As in `prefill_flops`; `"last"` and `"all"` are the same for a single token.
 
     Returns:
         FLOPs of one step for one sequence.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is out of range, or only one of `prune_layer` and `keep` is given.
-
-    Properties:
-        - the steps of a decoding add up to causal prefill (`test_decode_flops_add_up_to_causal_prefill`)
-        - pruning spares only attention (`test_decode_flops_pruning_spares_only_attention`)
+        TypeError: A count is not an int.
+        ValueError: A count is out of range, or only one of `prune_layer` and `keep` is given.
 
     Examples:
         An empty cache is a prompt of one token:
@@ -197,15 +185,16 @@ def decode_flops(
         >>> step == prefill_flops(LLAVA_1_5_7B, text_tokens=1, visual_tokens=0)
         True
     """
-    require_integer("text_tokens", text_tokens, 0)
-    require_integer("visual_tokens", visual_tokens, 0)
+    require_kind("size", size, DecoderSize)
+    text_tokens = require_integer("text_tokens", text_tokens, 0)
+    visual_tokens = require_integer("visual_tokens", visual_tokens, 0)
     if (prune_layer is None) != (keep is None):
         raise ValueError(f"prune_layer and keep must be given together, got prune_layer={prune_layer}, keep={keep}")
     dense = layer_flops(size, 1, cached=visual_tokens + text_tokens, attention=attention)
     head = _head(size, 1, lm_head)
     if prune_layer is None or keep is None:
         return size.layers * dense + head
-    require_integer("prune_layer", prune_layer, 1, size.layers - 1)
-    require_integer("keep", keep, 0, visual_tokens)
+    prune_layer = require_integer("prune_layer", prune_layer, 1, size.layers - 1)
+    keep = require_integer("keep", keep, 0, visual_tokens)
     short = layer_flops(size, 1, cached=keep + text_tokens, attention=attention)
     return prune_layer * dense + (size.layers - prune_layer) * short + head

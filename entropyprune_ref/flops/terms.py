@@ -1,4 +1,4 @@
-"""Section 6, the result of every count: FLOPs in named terms that add up, and the share that pruning spares.
+"""Section 6, the result of every count: FLOPs in named terms that add up, and the share that pruning saves.
 
 Everything is a Python int, so nothing is rounded and nothing overflows.
 """
@@ -6,7 +6,7 @@ Everything is a Python int, so nothing is rounded and nothing overflows.
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer, require_integer_fields
 
 
 @dataclass(frozen=True)
@@ -16,18 +16,14 @@ class Flops:
     Args:
         query_projection: `hidden` to all query heads.
         key_value_projections: `hidden` to all key heads and all value heads.
-        output_projection: all query heads back to `hidden`.
-        attention_scores: queries times keys.
-        attention_values: attention weights times values.
-        mlp: every matrix of the MLP.
+        output_projection: All query heads back to `hidden`.
+        attention_scores: Queries times keys.
+        attention_values: Attention weights times values.
+        mlp: Every matrix of the MLP.
         lm_head: `hidden` to the vocabulary.
-        vision_tower: patch embedding and every layer of the tower.
-        projector: both linear layers between tower and decoder.
-        scoring: the pruning method's own cost (Eq. 6.4).
-
-    Properties:
-        - the terms add up to the total (`test_flops_terms_add_up_to_the_total`)
-        - addition and multiplication act on every term (`test_flops_add_and_multiply_term_by_term`)
+        vision_tower: Patch embedding and every layer of the tower.
+        projector: Both linear layers between tower and decoder.
+        scoring: The pruning method's own cost (Eq. 6.4).
 
     Examples:
         >>> (2 * Flops(mlp=3) + Flops(lm_head=4)).total
@@ -45,9 +41,12 @@ class Flops:
     projector: int = 0
     scoring: int = 0
 
+    def __post_init__(self) -> None:
+        require_integer_fields(self, 0)
+
     @property
     def terms(self) -> dict[str, int]:
-        """The terms by name, in the order above."""
+        """Returns the terms by name, in the order above."""
         return asdict(self)
 
     @property
@@ -61,33 +60,30 @@ class Flops:
         return Flops(**{name: count + other.terms[name] for name, count in self.terms.items()})
 
     def __mul__(self, times: int) -> "Flops":
-        require_integer("times", times, 0)
+        times = require_integer("times", times, 0)
         return Flops(**{name: count * times for name, count in self.terms.items()})
 
     __rmul__ = __mul__
 
 
 def reduction(unpruned: Flops | int, pruned: Flops | int) -> Fraction:
-    """The share of the unpruned FLOPs that pruning spares, `1 - pruned / unpruned`, exactly.
+    """Computes the share of the unpruned FLOPs that pruning saves, `1 - pruned / unpruned`, exactly.
 
     Args:
         unpruned: FLOPs without pruning, more than 0.
         pruned: FLOPs with it, counted by the same rule.
 
     Returns:
-        The share, in [0, 1] unless pruning costs more than it spares.
+        The share, in [0, 1] unless pruning costs more than it saves.
 
     Raises:
-        ValueError: `unpruned` is not positive.
-
-    Properties:
-        - the rule's unit cancels (`test_reduction_is_the_same_in_multiply_adds`)
+        TypeError: A count is neither `Flops` nor an int.
+        ValueError: `unpruned` is not positive, or `pruned` is negative.
 
     Examples:
         >>> reduction(8, 2)
         Fraction(3, 4)
     """
-    whole, part = (count.total if isinstance(count, Flops) else count for count in (unpruned, pruned))
-    if whole <= 0:
-        raise ValueError(f"unpruned must be more than 0 FLOPs, got {whole}")
+    whole = require_integer("unpruned", unpruned.total if isinstance(unpruned, Flops) else unpruned, 1)
+    part = require_integer("pruned", pruned.total if isinstance(pruned, Flops) else pruned, 0)
     return 1 - Fraction(part, whole)

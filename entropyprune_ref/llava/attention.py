@@ -29,24 +29,18 @@ def attend(
 
     Returns:
         One vector a query and head, in the dtype of `queries`.
-
-    Properties:
-        - written out, fused and PyTorch's own grouped attention are equal to rounding ->
-          `test_attend_explicit_fused_and_grouped_attention_of_torch_are_equal`
-        - a query that may look nowhere gives a finite vector ->
-          `test_attend_of_a_query_that_may_look_nowhere_is_finite`
     """
     groups = queries.shape[1] // keys.shape[1]
     if groups > 1:
         keys = keys.repeat_interleave(groups, dim=1)
         values = values.repeat_interleave(groups, dim=1)
-    lowest = torch.finfo(queries.dtype).min
     if kind == "fused":
+        lowest = torch.finfo(queries.dtype).min
         bias = None if mask is None else torch.zeros_like(mask, dtype=queries.dtype).masked_fill(~mask, lowest)
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
     scores = queries @ keys.mT * queries.shape[-1] ** -0.5
     if mask is not None:
-        scores = scores.masked_fill(~mask, lowest)
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     # the softmax runs in float32 at least, as in the public implementations
     weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
     return weights @ values
@@ -65,8 +59,8 @@ def causal_mask(
         device: Where the mask is wanted.
     """
     keys = attended.shape[1]
-    order = torch.arange(keys)
-    causal = (order[None, :] <= order[keys - sequence :, None]).to(attended.device)
+    order = torch.arange(keys, device=attended.device)
+    causal = order[None, :] <= order[keys - sequence :, None]
     padded = attended.is_meta or not bool(attended.all())
     mask = causal[None, None] & attended[:, None, None, :] if padded else causal[None, None]
     return mask.to(device)

@@ -1,10 +1,11 @@
 """The sizes of a LLaVA: vision tower, decoder, and how they meet. Nothing here computes."""
 
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass
 from typing import Literal
 
-from .._numerics.arguments import require_choice, require_integer
+from .._numerics.arguments import require_choice, require_integer, require_integer_fields, require_kind, require_real
 from ..flops import DecoderSize
 
 Attention = Literal["explicit", "fused"]
@@ -33,9 +34,9 @@ class VisionConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "heads", "mlp", "image_size", "patch_size"):
-            require_integer(f"vision.{name}", getattr(self, name), 1)
-        require_integer("vision.layers", self.layers, 2)
+        require_integer_fields(self, 1, ("hidden", "heads", "mlp", "image_size", "patch_size"), prefix="vision.")
+        require_integer_fields(self, 2, ("layers",), prefix="vision.")
+        _require_positive("vision.norm_eps", self.norm_eps)
         if self.hidden % self.heads:
             raise ValueError(f"vision.hidden must be a multiple of vision.heads, got {self.hidden} and {self.heads}")
         if self.image_size % self.patch_size:
@@ -56,52 +57,25 @@ class VisionConfig:
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
-    """A Llama decoder with free head size and grouped-query attention.
+class DecoderConfig(DecoderSize):
+    """A Llama decoder: the sizes that its FLOPs depend on (`DecoderSize`), and two numbers that they do not.
 
     Args:
-        hidden: Width of the residual stream, `d`.
-        layers: Decoder layers, `L`.
-        heads: Query heads, `h`.
-        kv_heads: Key/value heads; divides `heads`.
-        head_dim: Features of one head, `d_h`; `heads * head_dim` need not be `hidden`.
-        mlp: Inner width of the SwiGLU MLP, `m`.
-        vocabulary_size: Entries of the token embedding.
         rope_theta: Base of the rotary frequencies.
         norm_eps: Added to the mean square in every RMS norm.
     """
 
-    hidden: int = 128
-    layers: int = 6
-    heads: int = 8
-    kv_heads: int = 8
-    head_dim: int = 32
-    mlp: int = 256
-    vocabulary_size: int = 64
     rope_theta: float = 10000.0
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "mlp", "vocabulary_size"):
-            require_integer(f"decoder.{name}", getattr(self, name), 1)
-        if self.heads % self.kv_heads:
-            raise ValueError(
-                f"decoder.heads must be a multiple of decoder.kv_heads, got {self.heads} and {self.kv_heads}"
-            )
+        super().__post_init__()
+        if self.mlp_matrices != 3:
+            raise ValueError(f"mlp_matrices must be 3, a gated MLP, got {self.mlp_matrices}")
         if self.head_dim % 2:
-            raise ValueError(f"decoder.head_dim must be even for rotary embedding, got {self.head_dim}")
-
-    def size(self) -> DecoderSize:
-        """The same numbers as the FLOPs formulas take them (Eq. 6.1)."""
-        return DecoderSize(
-            layers=self.layers,
-            hidden=self.hidden,
-            heads=self.heads,
-            kv_heads=self.kv_heads,
-            head_dim=self.head_dim,
-            mlp=self.mlp,
-            vocabulary=self.vocabulary_size,
-        )
+            raise ValueError(f"head_dim must be even for rotary embedding, got {self.head_dim}")
+        _require_positive("rope_theta", self.rope_theta)
+        _require_positive("norm_eps", self.norm_eps)
 
 
 @dataclass(frozen=True)
@@ -117,32 +91,47 @@ class LlavaConfig:
             (`scaled_dot_product_attention`).
     """
 
-    vision: VisionConfig = field(default_factory=VisionConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    vision: VisionConfig
+    decoder: DecoderConfig
     image_token: int = 3
     vocabulary: tuple[str, ...] = ()
     attention: Attention = "explicit"
 
     def __post_init__(self) -> None:
+        require_kind("vision", self.vision, VisionConfig)
+        require_kind("decoder", self.decoder, DecoderConfig)
+        require_kind("vocabulary", self.vocabulary, tuple)
+        for word in self.vocabulary:
+            require_kind("vocabulary", word, str)
         require_choice("attention", self.attention, ("explicit", "fused"))
-        require_integer("image_token", self.image_token, 0, self.decoder.vocabulary_size - 1)
-        if len(self.vocabulary) > self.decoder.vocabulary_size:
+        require_integer_fields(self, 0, ("image_token",))
+        require_integer("image_token", self.image_token, 0, self.decoder.vocabulary - 1)
+        if len(self.vocabulary) > self.decoder.vocabulary:
             raise ValueError(
-                f"vocabulary must have at most decoder.vocabulary_size = {self.decoder.vocabulary_size} words, "
+                f"vocabulary must have at most decoder.vocabulary = {self.decoder.vocabulary} words, "
                 f"got {len(self.vocabulary)}"
             )
 
     def to_json(self) -> str:
-        """The configuration as JSON text."""
+        """Returns the configuration as JSON text."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "LlavaConfig":
-        """The configuration that `to_json` wrote."""
+        """Returns the configuration that `to_json` wrote."""
         values = json.loads(text)
+        decoder = values.pop("decoder")
+        if "vocabulary_size" in decoder:  # its name in the first files
+            decoder["vocabulary"] = decoder.pop("vocabulary_size")
         return cls(
             vision=VisionConfig(**values.pop("vision")),
-            decoder=DecoderConfig(**values.pop("decoder")),
+            decoder=DecoderConfig(**decoder),
             vocabulary=tuple(values.pop("vocabulary")),
             **values,
         )
+
+
+def _require_positive(name: str, value: object) -> None:
+    number = require_real(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import attend
+from .cache import LayerCache
 from .config import Attention, DecoderConfig
 
 Rotary = tuple[Tensor, Tensor]
@@ -36,7 +37,7 @@ def rotary_angles(
 
     Angles are computed in float32 whatever the model's dtype: that is how the public checkpoints define them.
     """
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
+    exponents = torch.arange(0, config.head_dim, 2, device="cpu").float() / config.head_dim
     frequencies = (1.0 / config.rope_theta**exponents).to(positions.device)
     angles = positions[:, None, :, None].float() * frequencies
     angles = torch.cat([angles, angles], dim=-1)
@@ -50,24 +51,6 @@ def rotate(
     cosine, sine = rotary
     first, second = vectors.chunk(2, dim=-1)
     return vectors * cosine + torch.cat([-second, first], dim=-1) * sine
-
-
-@dataclass
-class LayerCache:
-    """Keys and values that one layer has seen, in the order of its (possibly shortened) sequence."""
-
-    keys: Tensor | None = None
-    values: Tensor | None = None
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds entries and returns all of them."""
-        if self.keys is not None and self.values is not None:
-            keys, values = torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)
-        self.keys, self.values = keys, values
-        return keys, values
-
-    def __len__(self) -> int:
-        return 0 if self.keys is None else self.keys.shape[2]
 
 
 class DecoderAttention(nn.Module):
@@ -122,16 +105,20 @@ class DecoderLayer(nn.Module):
 
 
 @dataclass
-class Trace:
-    """What a run through some layers leaves behind.
+class DecoderOutput:
+    """Results of a run through some layers.
 
-    `hidden` is the state after the last of them; `queries` and `keys` are those of the last of them. The lists are
-    filled on request: `states[j]` enters the j-th of the layers run, `all_queries[j]` are that layer's queries.
+    Attributes:
+        hidden: The state after the last of them.
+        queries: Of the last of them, after rotary embedding; empty if none ran.
+        keys: Likewise.
+        states: On request: `states[j]` entered the j-th of the layers run.
+        all_queries: On request: `all_queries[j]` are that layer's queries.
     """
 
-    hidden: Tensor
-    queries: Tensor | None = None
-    keys: Tensor | None = None
+    hidden: Float[Tensor, "batch sequence hidden"]
+    queries: Tensor
+    keys: Tensor
     states: list[Tensor] = field(default_factory=list)
     all_queries: list[Tensor] = field(default_factory=list)
 
@@ -142,7 +129,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig, attention: Attention = "explicit") -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.hidden)
+        self.embed_tokens = nn.Embedding(config.vocabulary, config.hidden)
         self.layers = nn.ModuleList(DecoderLayer(config, attention) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden, config.norm_eps)
 
@@ -154,7 +141,7 @@ class Decoder(nn.Module):
         layers: Iterable[int],
         cache: list[LayerCache] | None = None,
         keep_trace: bool = False,
-    ) -> Trace:
+    ) -> DecoderOutput:
         """Runs `layers` in order on one sequence; the final norm is the caller's.
 
         Args:
@@ -166,7 +153,7 @@ class Decoder(nn.Module):
             keep_trace: Whether to keep every state and every layer's queries.
         """
         rotary = rotary_angles(positions, self.config, hidden.dtype, hidden.device)
-        trace = Trace(hidden)
+        trace = DecoderOutput(hidden, hidden.new_empty(0), hidden.new_empty(0))
         for index in layers:
             if keep_trace:
                 trace.states.append(trace.hidden)

@@ -1,7 +1,11 @@
-"""The whole model: images and a prompt in, logits out; pruned on request in the middle of the decoder."""
+"""The whole model: images and a prompt in, logits out; pruned on request in the middle of the decoder.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+Read in the order `Llava.forward`, `read`, `resume`, `step`, `generate`.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +13,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .._numerics.arguments import require_floating, require_integer
+from .._numerics.arguments import require_floating, require_integer, require_tensor
 from ..pruner import EntropyPrune
 from ..pruning import gather_index
-from ..scorers.view import LayerView
+from . import weights
 from .attention import causal_mask
+from .cache import Cache, LayerCache, LayerSpan
 from .config import Attention, LlavaConfig
-from .decoder import Decoder, LayerCache
-from .prompt import Prompt, read_prompt
+from .convert import from_transformers
+from .decoder import Decoder
+from .outputs import Generation, LlavaOutput, Reading
+from .prompt import Prompt, read_prompt, require_ids
 from .vision import Projector, VisionTower
 from .vocabulary import Vocabulary
 
@@ -24,100 +31,11 @@ if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
 
 
-@dataclass
-class Stretch:
-    """Consecutive decoder layers that see the same sequence: before the prune layer, and from it on."""
-
-    layers: range
-    attended: Bool[Tensor, "batch keys"]
-
-
-@dataclass
-class Cache:
-    """What decoding goes on from: keys and values of every layer, and the next rotary position of every row."""
-
-    layers: list[LayerCache]
-    stretches: list[Stretch]
-    next_positions: Int[Tensor, " batch"]
-
-    def lengths(self) -> list[int]:
-        """Entries that each layer holds."""
-        return [len(layer) for layer in self.layers]
-
-
-@dataclass
-class LlavaOutput:
-    """What a prefill returns.
-
-    Attributes:
-        logits: `(batch, length, vocabulary)`, for the tokens that are left at the end.
-        kept: `(batch, sequence)`, bool: which tokens of the prompt are left; padding counts as left.
-        index: `(batch, length)`, int64: the place in the prompt of every token that is left.
-        attended: `(batch, length)`, False where a slot holds padding or filler.
-        positions: `(batch, length)`, rotary positions of the tokens that are left: those they had in the prompt.
-        cache: To decode with.
-        states: On request, `L + 1` tensors `(batch, n or length, hidden)`: state i enters layer i, state L leaves the
-            last layer, before the final norm. States from the prune layer on are of the shortened sequence.
-        queries: On request, `L` tensors `(batch, heads, n or length, head_dim)`, after rotary embedding.
-        view: With a pruner: what its scorer saw.
-    """
-
-    logits: Float[Tensor, "batch length vocabulary"]
-    kept: Bool[Tensor, "batch sequence"]
-    index: Int[Tensor, "batch length"]
-    attended: Bool[Tensor, "batch length"]
-    positions: Int[Tensor, "batch length"]
-    cache: Cache
-    prompt: Prompt
-    states: list[Tensor] = field(default_factory=list)
-    queries: list[Tensor] = field(default_factory=list)
-    view: LayerView | None = None
-
-    def kept_visual(self) -> list[Int[Tensor, " kept"]]:
-        """Returns, for each row, the visual tokens that are left, counted from its first visual token, ascending."""
-        rows = zip(self.kept, self.prompt.image_index >= 0, strict=True)
-        return [torch.nonzero(kept[visual]).flatten() for kept, visual in rows]
-
-
-@dataclass
-class Generation:
-    """What `generate` returns.
-
-    Attributes:
-        tokens: `(batch, new tokens)`, int64; padded with the end-of-sequence id behind the end.
-        texts: The answers as words, for a model with a vocabulary.
-        prefill: The prefill's output.
-    """
-
-    tokens: Int[Tensor, "batch new"]
-    texts: list[str]
-    prefill: LlavaOutput
-
-
-def pixels(images: Tensor) -> Float[Tensor, "images 3 height width"]:
-    """Returns uint8 images `(images, height, width, 3)` as the float32 that the bundled model reads, in [-1, 1]."""
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
-        raise ValueError(f"images must be uint8 (images, height, width, 3), got {images.dtype} {tuple(images.shape)}")
-    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-
-
 class Llava(nn.Module):
     """LLaVA-1.5's architecture: vision tower, projector, and a decoder whose placeholders become visual tokens.
 
     Args:
         config: All sizes.
-
-    Properties:
-        - logits, states and greedy answers are those of Hugging Face's LLaVA with the same weights ->
-          `test_logits_and_states_equal_those_of_transformers`, `test_greedy_generation_equals_that_of_transformers`;
-          pruned, those of its layers put together ->
-          `test_pruned_prefill_and_decoding_equal_a_composition_of_the_layers_of_transformers`
-        - a row of a padded batch is the row alone -> `test_a_row_of_a_padded_batch_is_the_row_alone`
-        - decoding with the cache is the whole sequence at once ->
-          `test_decoding_with_the_cache_equals_the_whole_sequence_at_once`
-        - only relative positions count -> `test_llava_depends_on_relative_positions_only`
-        - FLOPs are those of section 6 -> `test_llava_flops_equal_the_torch_flop_counter`, also at real sizes ->
-          `test_llava_flops_equal_the_torch_flop_counter_at_the_sizes_of_llava_1_5`
 
     Examples:
         >>> model = Llava.from_pretrained()
@@ -131,16 +49,16 @@ class Llava(nn.Module):
         self.vision_tower = VisionTower(config.vision, config.attention)
         self.projector = Projector(config.vision.hidden, config.decoder.hidden)
         self.decoder = Decoder(config.decoder, config.attention)
-        self.lm_head = nn.Linear(config.decoder.hidden, config.decoder.vocabulary_size, bias=False)
+        self.lm_head = nn.Linear(config.decoder.hidden, config.decoder.vocabulary, bias=False)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.lm_head.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are."""
+        """The dtype of the weights."""
         return self.lm_head.weight.dtype
 
     def forward(
@@ -153,7 +71,7 @@ class Llava(nn.Module):
         pruner: EntropyPrune | None = None,
         keep_trace: bool = False,
     ) -> LlavaOutput:
-        """Prefill: reads images and prompts, and prunes on the way if a pruner is given.
+        """Runs the prefill: reads images and prompts, and prunes on the way if a pruner is given.
 
         Masks and positions are kept where the ids are, which may be the CPU for a model elsewhere.
 
@@ -168,37 +86,91 @@ class Llava(nn.Module):
         Raises:
             TypeError: Arguments of another type.
             ValueError: Images of another size, or not as many as the prompts have places for; a bad prompt; a pruner
-                that does not fit the model or a prompt without image.
+                that does not fit the model.
         """
+        depth = self.config.decoder.layers
+        if pruner is None:
+            return self.resume(self.read(images, questions, depth, attended, positions, keep_trace))
         prompt = read_prompt(questions, self.config, attended, positions)
+        plans = pruner.plans(prompt.image_index, depth)
+        reading = self._read(images, prompt, plans[0].prune_layer, keep_trace)
+        return self.resume(reading, pruner.choose(reading.view(), [plan.keep for plan in plans]))
+
+    def read(
+        self,
+        images: Float[Tensor, "images 3 height width"] | None,
+        questions: Sequence[str] | Int[Tensor, "batch sequence"],
+        layer: int,
+        attended: Bool[Tensor, "batch sequence"] | None = None,
+        positions: Int[Tensor, "batch sequence"] | None = None,
+        keep_trace: bool = False,
+    ) -> Reading:
+        """Runs the decoder layers before `layer` on whole prompts: the first half of `forward`.
+
+        Args:
+            images: As in `forward`.
+            questions: As in `forward`.
+            layer: The first layer that is *not* run, in `[1, layers]`.
+            attended: As in `forward`.
+            positions: As in `forward`.
+            keep_trace: As in `forward`.
+
+        Raises:
+            TypeError: As in `forward`, or `layer` is not an int.
+            ValueError: As in `forward`, or `layer` is out of range.
+        """
+        require_integer("layer", layer, 1, self.config.decoder.layers)
+        return self._read(images, read_prompt(questions, self.config, attended, positions), layer, keep_trace)
+
+    def _read(self, images: Tensor | None, prompt: Prompt, layer: int, keep_trace: bool) -> Reading:
+        after = prompt.positions.masked_fill(~prompt.attended, -1).amax(dim=1) + 1  # after the whole prompt
+        layers = [LayerCache() for _ in range(self.config.decoder.layers)]
+        cache = Cache(layers, [LayerSpan(range(layer), prompt.attended)], after)
         hidden = self.embed(images, prompt)
-        layers = self.config.decoder.layers
-        plans = None if pruner is None else pruner.plans(prompt.image_index, layers)
-        stop = layers if plans is None else plans[0].prune_layer
-        cache = Cache([LayerCache() for _ in range(layers)], [Stretch(range(stop), prompt.attended)], _after(prompt))
-
         mask = causal_mask(prompt.attended, hidden.shape[1], self.device)
-        trace = self.decoder(hidden, prompt.positions, mask, range(stop), cache.layers, keep_trace)
-        states, queries = trace.states, trace.all_queries
-        kept = torch.ones_like(prompt.attended)
-        index, attended, positions = _identity(prompt), prompt.attended, prompt.positions
-        view = None
-        if pruner is not None and plans is not None and trace.queries is not None and trace.keys is not None:
-            view = LayerView(trace.hidden, trace.queries, trace.keys, prompt.image_index, prompt.attended)
-            kept = pruner.choose(view, [plan.keep for plan in plans])
-            index, real = gather_index(kept)
-            attended = prompt.attended.gather(1, index) & real
-            positions = prompt.positions.gather(1, index)
-            hidden = trace.hidden.gather(1, index.to(self.device)[..., None].expand(-1, -1, trace.hidden.shape[-1]))
-            cache.stretches.append(Stretch(range(stop, layers), attended))
+        trace = self.decoder(hidden, prompt.positions, mask, range(layer), cache.layers, keep_trace)
+        return Reading(prompt, layer, trace, cache)
 
-            mask = causal_mask(attended, hidden.shape[1], self.device)
-            trace = self.decoder(hidden, positions, mask, range(stop, layers), cache.layers, keep_trace)
-            states, queries = states + trace.states, queries + trace.all_queries
-        if keep_trace:
-            states = [*states, trace.hidden]
-        logits = self.lm_head(self.decoder.norm(trace.hidden))
-        return LlavaOutput(logits, kept, index, attended, positions, cache, prompt, states, queries, view)
+    def resume(self, reading: Reading, kept: Bool[Tensor, "batch sequence"] | None = None) -> LlavaOutput:
+        """Runs the remaining decoder layers on the tokens that are kept: the second half of `forward`.
+
+        The reading is not changed, so that one reading can be resumed many times.
+
+        Args:
+            reading: From `read`.
+            kept: Which tokens remain, as from `EntropyPrune.choose`; `None` for all.
+
+        Raises:
+            TypeError: `kept` is not a tensor.
+            ValueError: `kept` is not bool or has another shape than the prompt.
+        """
+        prompt, trace, layers = reading.prompt, reading.trace, range(reading.layer, self.config.decoder.layers)
+        remaining = torch.ones_like(prompt.attended) if kept is None else require_tensor("kept", kept)
+        if remaining.shape != prompt.attended.shape:
+            raise ValueError(
+                f"kept must have the shape of the prompt, {tuple(prompt.attended.shape)}, got {tuple(remaining.shape)}"
+            )
+        index, real = gather_index(remaining)  # (batch, length): shortened, in order, aligned at the right end
+        attended, positions = prompt.attended.gather(1, index) & real, prompt.positions.gather(1, index)
+        hidden = trace.hidden.gather(1, index.to(self.device)[..., None].expand(-1, -1, trace.hidden.shape[-1]))
+
+        cache = reading.cache.copy()
+        cache.spans.append(LayerSpan(layers, attended))
+        mask = causal_mask(attended, hidden.shape[1], self.device)
+        rest = self.decoder(hidden, positions, mask, layers, cache.layers, bool(trace.states))
+        states = [*trace.states, *rest.states, rest.hidden] if trace.states else []
+        return LlavaOutput(
+            logits=self.lm_head(self.decoder.norm(rest.hidden)),
+            kept=remaining,
+            index=index,
+            attended=attended,
+            positions=positions,
+            cache=cache,
+            prompt=prompt,
+            states=states,
+            queries=trace.all_queries + rest.all_queries,
+            view=None if kept is None else reading.view(),
+        )
 
     def embed(self, images: Tensor | None, prompt: Prompt) -> Float[Tensor, "batch sequence hidden"]:
         """Returns state 0: word embeddings, with the projected patches in the places of the placeholders."""
@@ -218,18 +190,31 @@ class Llava(nn.Module):
                 f"images must be as many as the prompts have placeholders for, {wanted} "
                 f"({wanted * self.config.vision.patches} visual tokens), got {len(images)}"
             )
-        visual = self.projector(self.vision_tower(images.to(self.device, self.dtype)))
+        visual = self.projector(self.vision_tower(images.to(self.device, self.dtype))).to(hidden.dtype)
         rows, columns = torch.nonzero(prompt.image_index >= 0, as_tuple=True)
         return hidden.index_put((rows.to(self.device), columns.to(self.device)), visual.flatten(0, 1))
 
     def step(self, tokens: Int[Tensor, "batch 1"], cache: Cache) -> Float[Tensor, "batch 1 vocabulary"]:
-        """Decodes one token a row with the cache, at the position behind the whole prompt, pruned or not."""
+        """Decodes one token per row with the cache, at the position after the whole prompt, pruned or not.
+
+        Args:
+            tokens: `(batch, 1)`, integer ids.
+            cache: Of a prefill of the same batch; appended to.
+
+        Raises:
+            TypeError: `tokens` is not a tensor of integers.
+            ValueError: `tokens` has another shape, for each row has one next position, or ids out of range.
+        """
+        wanted = (len(cache.next_positions), 1)
+        tokens = require_ids("tokens", tokens, self.config)
+        if tuple(tokens.shape) != wanted:
+            raise ValueError(f"tokens must have shape (batch, 1) = {wanted}, got {tuple(tokens.shape)}")
         tokens = tokens.to(cache.next_positions.device)
         hidden, positions = self.decoder.embed_tokens(tokens.to(self.device)), cache.next_positions[:, None]
-        for stretch in cache.stretches:
-            stretch.attended = torch.cat([stretch.attended, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
-            mask = causal_mask(stretch.attended, 1, self.device)
-            hidden = self.decoder(hidden, positions, mask, stretch.layers, cache.layers).hidden
+        for span in cache.spans:
+            span.attended = torch.cat([span.attended, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+            mask = causal_mask(span.attended, 1, self.device)
+            hidden = self.decoder(hidden, positions, mask, span.layers, cache.layers).hidden
         cache.next_positions = cache.next_positions + 1
         logits: Tensor = self.lm_head(self.decoder.norm(hidden))
         return logits
@@ -259,10 +244,7 @@ class Llava(nn.Module):
         vocabulary = Vocabulary.of(self.config) if self.config.vocabulary else None
         end = vocabulary.eos if end is None and vocabulary else end
         prefill = self(images, questions, attended=attended, pruner=pruner)
-        last = _last(prefill.attended).to(prefill.logits.device)
-        token = prefill.logits[torch.arange(len(last), device=last.device), last].argmax(-1, keepdim=True)
-        cache = replace(prefill.cache, layers=[replace(layer) for layer in prefill.cache.layers])
-        cache.stretches = [replace(stretch) for stretch in cache.stretches]
+        token, cache = prefill.last_logits().argmax(-1, keepdim=True), prefill.cache.copy()
         tokens, ended = [token], token == end
         while len(tokens) < max_new_tokens and not (end is not None and bool(ended.all())):
             token = self.step(token, cache)[:, -1].argmax(-1, keepdim=True)
@@ -275,17 +257,18 @@ class Llava(nn.Module):
         return Generation(answer, texts, prefill)
 
     def with_attention(self, attention: Attention) -> "Llava":
-        """Returns the same weights (shared, not copied) with another attention implementation."""
-        with torch.device("meta"):
-            other = Llava(replace(self.config, attention=attention))
-        other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
-        return other.train(self.training)
+        """Returns a model with the same weights (shared, not copied) and another attention implementation."""
+        shared = {id(tensor): tensor for tensor in [*self.parameters(), *self.buffers()]}
+        other = copy.deepcopy(self, shared)
+        other.config = replace(self.config, attention=attention)
+        for module in other.modules():
+            if hasattr(module, "attention"):
+                vars(module)["attention"] = attention
+        return other
 
     def save(self, path: Path) -> None:
         """Writes weights and configuration as safetensors; never leaves a half-written file under `path`."""
-        from .weights import save
-
-        save(self, path)
+        weights.write(path, self.config, self.state_dict())
 
     @classmethod
     def from_pretrained(cls, path: Path | None = None) -> "Llava":
@@ -298,9 +281,8 @@ class Llava(nn.Module):
             FileNotFoundError: No such file.
             ValueError: A truncated or altered file, or one of something else.
         """
-        from .weights import load
-
-        return load(path)
+        path = weights.bundled() if path is None else path
+        return cls._of(*weights.read(path), origin=str(path))
 
     @classmethod
     def from_transformers(cls, model: "LlavaForConditionalGeneration") -> "Llava":
@@ -309,22 +291,23 @@ class Llava(nn.Module):
         Raises:
             ValueError: Another architecture, or an option of theirs that this model does not have.
         """
-        from .convert import from_transformers
+        return cls._of(*from_transformers(model), origin="model")
 
-        return from_transformers(model)
-
-
-def _after(prompt: Prompt) -> Tensor:
-    """The position behind the whole prompt, a row."""
-    return prompt.positions.masked_fill(~prompt.attended, -1).amax(dim=1) + 1
-
-
-def _identity(prompt: Prompt) -> Tensor:
-    """Every token in its place."""
-    return torch.arange(prompt.ids.shape[1], device=prompt.ids.device).expand_as(prompt.ids)
-
-
-def _last(attended: Tensor) -> Tensor:
-    """Place of the last attended token, a row."""
-    order = torch.arange(attended.shape[1], device=attended.device)
-    return order.masked_fill(~attended, -1).amax(dim=1)
+    @classmethod
+    def _of(cls, config: LlavaConfig, tensors: Mapping[str, Tensor], origin: str) -> "Llava":
+        """Makes a model of a configuration and the tensors that it asks for."""
+        with torch.device("meta"):
+            model = cls(config)
+        wanted = model.state_dict()
+        if differing := sorted(set(tensors) ^ set(wanted)):
+            raise ValueError(
+                f"{origin} must hold the {len(wanted)} tensors of its configuration, got a difference in "
+                f"{', '.join(differing[:3])}"
+            )
+        for name, tensor in wanted.items():
+            if tensors[name].shape != tensor.shape:
+                raise ValueError(
+                    f"{origin} must hold {name} in shape {tuple(tensor.shape)}, got shape {tuple(tensors[name].shape)}"
+                )
+        model.load_state_dict(tensors, assign=True)
+        return model.eval().requires_grad_(False)

@@ -7,8 +7,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from .._numerics.arguments import require_tensor
 from .config import LlavaConfig
 from .vocabulary import Vocabulary
+
+_HELD = {"attended": "booleans, or integers 0 and 1", "positions": "integers"}
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,9 @@ def read_prompt(
             has, a mask of another shape, or one that leaves nothing of a prompt.
     """
     if isinstance(questions, Tensor):
-        ids = questions
-        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-            raise TypeError(f"questions must hold integer token ids, got {ids.dtype}")
+        ids = require_ids("questions", questions, config)
         if ids.ndim != 2 or 0 in ids.shape:
             raise ValueError(f"questions must have shape (batch, sequence), neither empty, got {tuple(ids.shape)}")
-        size = config.decoder.vocabulary_size
-        if int(ids.min()) < 0 or int(ids.max()) >= size:
-            raise ValueError(f"questions must hold ids in [0, {size - 1}], got {int(ids.min())} to {int(ids.max())}")
     else:
         if isinstance(questions, str) or not all(isinstance(text, str) for text in questions):
             raise TypeError("questions must be a list of texts or a tensor of token ids")
@@ -68,10 +66,14 @@ def read_prompt(
             raise ValueError("attended and positions must not be given for questions as text")
         ids, attended = _encode(questions, config)
     for name, value in (("attended", attended), ("positions", positions)):
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-        if value is not None and value.shape != ids.shape:
+        if value is None:
+            continue
+        if require_tensor(name, value).shape != ids.shape:
             raise ValueError(f"{name} must have the shape of questions, {tuple(ids.shape)}, got {tuple(value.shape)}")
+        if value.is_floating_point() or value.is_complex() or (name == "positions" and value.dtype == torch.bool):
+            raise TypeError(f"{name} must hold {_HELD[name]}, got {value.dtype}")
+    if attended is not None and attended.dtype != torch.bool and ((attended != 0) & (attended != 1)).any():
+        raise ValueError(f"attended must hold {_HELD['attended']}, got {int(attended.min())} to {int(attended.max())}")
     attended = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended.bool()
     if not attended.any(dim=1).all():
         row = attended.any(dim=1).tolist().index(False)
@@ -81,15 +83,26 @@ def read_prompt(
     return Prompt(ids, attended, _image_index(ids, attended, config), positions)
 
 
+def require_ids(name: str, value: object, config: LlavaConfig) -> Tensor:
+    """Returns `value` if it is a tensor of token ids of the model."""
+    ids = require_tensor(name, value)
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(f"{name} must hold integer token ids, got {ids.dtype}")
+    size = config.decoder.vocabulary
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
+        raise ValueError(f"{name} must hold ids in [0, {size - 1}], got {int(ids.min())} to {int(ids.max())}")
+    return ids
+
+
 def _encode(questions: Sequence[str], config: LlavaConfig) -> tuple[Tensor, Tensor]:
-    """Ids and mask of one prompt a question, padded at the left."""
+    """Returns ids and mask of one prompt per question, padded at the left."""
     if not questions:
         raise ValueError("questions must have at least one entry, got none")
     vocabulary = Vocabulary.of(config)
     rows = [vocabulary.prompt(text, config.vision.patches) for text in questions]
     length = max(map(len, rows))
-    ids = torch.tensor([[vocabulary.pad] * (length - len(row)) + row for row in rows])
-    attended = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows])
+    ids = torch.tensor([[vocabulary.pad] * (length - len(row)) + row for row in rows], device="cpu")
+    attended = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows], device="cpu")
     return ids, attended
 
 

@@ -49,7 +49,7 @@ class VisionLayer(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Image to one feature vector a patch, as LLaVA-1.5 reads CLIP: penultimate state, class token dropped.
+    """One feature vector per patch, as LLaVA-1.5 reads CLIP: penultimate state, class token dropped.
 
     The last layer and the final norm are part of CLIP and of its checkpoints; LLaVA does not read them. `pooled`
     does, for pretraining.
@@ -93,5 +93,12 @@ class Projector(nn.Module):
         self.linear_2 = nn.Linear(decoder_hidden, decoder_hidden)
 
     def forward(self, features: Float[Tensor, "images patches dims"]) -> Float[Tensor, "images patches hidden"]:
-        """Returns one decoder embedding a patch."""
+        """Returns one decoder embedding per patch."""
         return self.linear_2(F.gelu(self.linear_1(features)))
+
+
+def pixels(images: Tensor) -> Float[Tensor, "images 3 height width"]:
+    """Returns uint8 images `(images, height, width, 3)` as the float32 that the bundled model reads, in [-1, 1]."""
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != torch.uint8:
+        raise ValueError(f"images must be uint8 (images, height, width, 3), got {images.dtype} {tuple(images.shape)}")
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0

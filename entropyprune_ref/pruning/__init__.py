@@ -1,6 +1,6 @@
 r"""Section 5, how to prune: from a budget to a number of tokens (`budgets`), from scores to positions (`selection`)."""
 
-from .budgets import Number, PrunePlan, average_tokens, prune_plan, split_keep, tokens_to_keep
+from .budgets import Number, PrunePlan, average_tokens, prune_plan, require_one_budget, split_keep, tokens_to_keep
 from .selection import gather_index, kept_mask, select_tokens
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "gather_index",
     "kept_mask",
     "prune_plan",
+    "require_one_budget",
     "select_tokens",
     "split_keep",
     "tokens_to_keep",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from entropyprune_ref._numerics.arguments import require_integer, require_rational
+from entropyprune_ref._numerics.arguments import require_integer, require_rational, require_sequence
 
 Number = int | float | Fraction
 
@@ -31,7 +31,7 @@ class PrunePlan:
 
 
 def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_layer: int) -> int:
-    r"""Visual tokens to keep so that the mean over all layers is at most `average` (Eq. 5.1).
+    r"""Computes the visual tokens to keep so that the mean over all layers is at most `average` (Eq. 5.1).
 
     $$k = \left\lfloor \frac{layers \cdot average - prune\_layer \cdot visual\_tokens}
                                     {layers - prune\_layer} \right\rfloor$$
@@ -53,14 +53,6 @@ def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_la
         ValueError: An argument is out of range, or `average` is infeasible: the layers before `prune_layer` alone
             spend more. The message names the smallest feasible average.
 
-    Properties:
-        - the published budgets come out -> `test_tokens_to_keep_gives_the_published_budgets`
-        - the average that results never exceeds the one asked for, and one more token would ->
-          `test_tokens_to_keep_is_the_most_that_the_average_allows`
-        - inverse of `average_tokens` -> `test_average_tokens_is_the_inverse_of_tokens_to_keep`
-        - the smallest feasible average is accepted, anything below refused ->
-          `test_tokens_to_keep_accepts_the_smallest_feasible_average_and_nothing_below`
-
     Examples:
         LLaVA-1.5-7B at an average of 192 tokens: (32 · 192 - 2 · 576) / 30 = 4992 / 30 = 166.4.
 
@@ -71,7 +63,7 @@ def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_la
         The released code truncates towards zero. That is the same wherever the quotient is not negative; for a
         quotient between -1 and 0 it would keep 0 tokens and still exceed the average, which is refused here.
     """
-    _require_depth(visual_tokens, layers, prune_layer)
+    visual_tokens, layers, prune_layer = _depth(visual_tokens, layers, prune_layer)
     exact = require_rational("average", average, 0, visual_tokens)
     quotient = (layers * exact - prune_layer * visual_tokens) / (layers - prune_layer)
     if quotient < 0:
@@ -84,7 +76,7 @@ def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_la
 
 
 def average_tokens(keep: int, *, visual_tokens: int, layers: int, prune_layer: int) -> Fraction:
-    r"""Mean number of visual tokens per layer when `keep` remain from `prune_layer` on, the inverse of Eq. 5.1.
+    r"""Computes the mean visual tokens per layer when `keep` remain from `prune_layer` on (Eq. 5.1 inverted).
 
     $$a = \frac{prune\_layer \cdot visual\_tokens + (layers - prune\_layer) \cdot keep}{layers}$$
 
@@ -101,18 +93,14 @@ def average_tokens(keep: int, *, visual_tokens: int, layers: int, prune_layer: i
         TypeError: An argument is not an int.
         ValueError: An argument is out of range.
 
-    Properties:
-        - inverse of `tokens_to_keep` -> `test_average_tokens_is_the_inverse_of_tokens_to_keep`
-        - between the extremes it is the mean of a list of layers -> `test_average_tokens_is_the_mean_over_layers`
-
     Examples:
         (2 · 576 + 30 · 166) / 32 = 6132 / 32.
 
         >>> float(average_tokens(166, visual_tokens=576, layers=32, prune_layer=2))
         191.625
     """
-    _require_depth(visual_tokens, layers, prune_layer)
-    require_integer("keep", keep, 0, visual_tokens)
+    visual_tokens, layers, prune_layer = _depth(visual_tokens, layers, prune_layer)
+    keep = require_integer("keep", keep, 0, visual_tokens)
     return Fraction(prune_layer * visual_tokens + (layers - prune_layer) * keep, layers)
 
 
@@ -126,7 +114,7 @@ def prune_plan(
     ratio: Number | None = None,
     lower_prune_layer: bool = False,
 ) -> PrunePlan:
-    r"""Where to prune and how many tokens to keep, from a budget given in exactly one of three ways (Eq. 5.1, 5.3).
+    r"""Says where to prune and how many tokens to keep, from a budget in exactly one of three ways (Eqs. 5.1, 5.3).
 
     $$k = \lfloor visual\_tokens \cdot (1 - ratio) \rfloor$$
 
@@ -151,12 +139,6 @@ def prune_plan(
         ValueError: Not exactly one budget; an argument out of range; an infeasible average. With
             `lower_prune_layer` that means infeasible at layer 1 too.
 
-    Properties:
-        - a lowered plan is feasible, and one layer later would not be ->
-          `test_prune_plan_lowers_the_layer_no_further_than_needed`
-        - a feasible average is untouched by `lower_prune_layer` -> the same test
-        - ratios are exact decimals -> `test_prune_plan_reads_ratios_as_exact_decimals`
-
     Examples:
         LLaVA-NeXT at an average of 160 of 2,880 tokens is infeasible at layer 2; at layer 1 it is
         (32 · 160 - 2880) / 31 = 72.3.
@@ -170,10 +152,8 @@ def prune_plan(
         Where even layer 1 is infeasible, the released code that lowers the layer keeps no visual token at all; here
         that is an error, and `keep=0` says it explicitly.
     """
-    _require_depth(visual_tokens, layers, prune_layer)
-    given = [name for name, value in (("average", average), ("keep", keep), ("ratio", ratio)) if value is not None]
-    if len(given) != 1:
-        raise ValueError(f"exactly one of average, keep, ratio must be given, got {', '.join(given) or 'none'}")
+    visual_tokens, layers, prune_layer = _depth(visual_tokens, layers, prune_layer)
+    require_one_budget(average=average, keep=keep, ratio=ratio)
     if keep is not None:
         return PrunePlan(prune_layer, require_integer("keep", keep, 0, visual_tokens))
     if ratio is not None:
@@ -184,6 +164,17 @@ def prune_plan(
     return PrunePlan(
         prune_layer, tokens_to_keep(exact, visual_tokens=visual_tokens, layers=layers, prune_layer=prune_layer)
     )
+
+
+def require_one_budget(**budgets: Number | None) -> None:
+    """Refuses anything but exactly one budget.
+
+    Raises:
+        ValueError: None is given, or more than one; the message names them.
+    """
+    given = [name for name, value in budgets.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"exactly one of {', '.join(budgets)} must be given, got {' and '.join(given) or 'none'}")
 
 
 def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
@@ -205,22 +196,16 @@ def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
         TypeError: Not integers.
         ValueError: Out of range.
 
-    Properties:
-        - parts add up, each within one token of its quota ->
-          `test_split_keep_adds_up_and_stays_within_one_token_of_the_quota`
-        - the largest remainders are rounded up, the earlier of equal ones ->
-          `test_split_keep_rounds_up_the_largest_remainders`
-        - equal images differ by at most one, the earlier has more -> `test_split_keep_treats_equal_images_alike`
-
     Examples:
         Quotas of 5 tokens over 6 and 4 are 3 and 2; over three images of equal size 5/3 each.
 
         >>> split_keep(5, [6, 4]), split_keep(5, [8, 8, 8])
         ([3, 2], [2, 2, 1])
     """
-    counts = [require_integer("visual_tokens_per_image", count, 1) for count in visual_tokens_per_image]
+    images = require_sequence("visual_tokens_per_image", visual_tokens_per_image)
+    counts = [require_integer("visual_tokens_per_image", count, 1) for count in images]
     total = sum(counts)
-    require_integer("keep", keep, 0, total)
+    keep = require_integer("keep", keep, 0, total)
     if not counts:
         return []
     parts = [keep * count // total for count in counts]
@@ -230,14 +215,18 @@ def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
     return parts
 
 
-def _require_depth(visual_tokens: int, layers: int, prune_layer: int) -> None:
-    require_integer("visual_tokens", visual_tokens, 1)
-    require_integer("layers", layers, 2)
-    require_integer("prune_layer", prune_layer, 1, layers - 1)
+def _depth(visual_tokens: int, layers: int, prune_layer: int) -> tuple[int, int, int]:
+    """Returns the three as Python's integers, checked."""
+    layers = require_integer("layers", layers, 2)
+    return (
+        require_integer("visual_tokens", visual_tokens, 1),
+        layers,
+        require_integer("prune_layer", prune_layer, 1, layers - 1),
+    )
 
 
 def _smallest(visual_tokens: int, layers: int, prune_layer: int) -> str:
-    """The average at which no token is kept: in decimals if that is exact, else rounded up beside the fraction."""
+    """Writes the average at which no token is kept: in decimals if exact, else rounded up beside the fraction."""
     exact = Fraction(prune_layer * visual_tokens, layers)
     decimal = f"{math.ceil(exact * 10**4) / 10**4:.4f}".rstrip("0").rstrip(".")
     return decimal if Fraction(decimal) == exact else f"{decimal} (exactly {exact})"

@@ -12,13 +12,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_choice, require_floating, require_integer
+from entropyprune_ref._numerics.arguments import (
+    require_choice,
+    require_floating,
+    require_integer,
+    require_sequence,
+    require_tensor,
+)
 
 from .budgets import split_keep
 
 
 def select_tokens(scores: Float[Tensor, "*batch tokens"], keep: int) -> Int[Tensor, "*batch keep"]:
-    r"""Positions of the `keep` highest scores, in their original order (Eq. 5.2).
+    r"""Selects the positions of the `keep` highest scores, in their original order (Eq. 5.2).
 
     $$\operatorname{select}(scores, keep) = \operatorname{sort}\bigl(
               \text{the first } keep \text{ tokens in the order } (-scores_t,\ t)\bigr)$$
@@ -36,14 +42,6 @@ def select_tokens(scores: Float[Tensor, "*batch tokens"], keep: int) -> Int[Tens
         TypeError: `scores` is not a tensor, `keep` not an int.
         ValueError: `scores` has no token, is not floating or not finite; `keep` is out of range.
 
-    Properties:
-        - equal to a lexicographic sort by numpy -> `test_select_tokens_equals_numpy_lexsort`
-        - no dropped token outscores a kept one -> `test_select_tokens_drops_nothing_that_outscores_a_kept_token`
-        - ties go to the earlier token -> `test_select_tokens_gives_ties_to_the_earlier_token`
-        - permuting distinct scores permutes the selection -> `test_select_tokens_follows_a_permutation`
-        - unchanged by increasing maps of the scores -> `test_select_tokens_depends_on_the_order_of_scores_only`
-        - what is kept at `keep` is kept at `keep + 1` -> `test_select_tokens_is_nested_in_keep`
-
     Examples:
         >>> select_tokens(torch.tensor([0.5, 0.9, 0.5, 0.7]), 3).tolist()
         [0, 1, 3]
@@ -52,7 +50,7 @@ def select_tokens(scores: Float[Tensor, "*batch tokens"], keep: int) -> Int[Tens
         `torch.topk` does not define the order of ties, so it cannot serve as a reference.
     """
     require_floating("scores", scores, ("tokens",))
-    require_integer("keep", keep, 0, scores.shape[-1])
+    keep = require_integer("keep", keep, 0, scores.shape[-1])
     best_first = torch.sort(scores, dim=-1, descending=True, stable=True).indices
     return torch.sort(best_first[..., :keep], dim=-1).values
 
@@ -64,7 +62,7 @@ def kept_mask(
     *,
     over_images: str = "each",
 ) -> Bool[Tensor, "batch sequence"]:
-    """Which positions of whole sequences remain: everything that is not visual, and the selected visual tokens.
+    """Marks the positions of whole sequences that remain: all that is not visual, and the selected visual tokens.
 
     Args:
         scores: `(batch, sequence)`, floating; read, and required to be finite, at visual positions only.
@@ -81,14 +79,6 @@ def kept_mask(
         TypeError: An argument is not of its kind.
         ValueError: Shapes that differ, image numbers below -1, `keep` of another length or out of range, scores of
             visual tokens that are not finite.
-
-    Properties:
-        - each row keeps exactly its budget, and all text -> `test_kept_mask_keeps_all_text_and_exactly_the_budget`
-        - over one image both policies are `select_tokens` -> `test_kept_mask_of_one_image_is_select_tokens`
-        - "each" is `select_tokens` image by image, "all" over their union ->
-          `test_kept_mask_selects_within_each_image_or_over_all`
-        - scores outside images are not read -> `test_kept_mask_reads_scores_of_visual_tokens_only`
-        - permuting the batch permutes the rows -> `test_kept_mask_of_a_permuted_batch_is_the_permuted_mask`
 
     Examples:
         >>> image_index = torch.tensor([[-1, 0, 0, -1, 1, 1]])
@@ -112,11 +102,16 @@ def kept_mask(
         raise ValueError(
             f"scores must have the shape of image_index, {tuple(image_index.shape)}, got {tuple(scores.shape)}"
         )
-    if len(keep) != len(image_index):
-        raise ValueError(f"keep must have one entry per row, {len(image_index)}, got {len(keep)}")
-    values = torch.zeros(scores.shape) if scores.is_meta else scores.detach().to(image_index.device)
+    budgets = require_sequence("keep", keep)
+    if len(budgets) != len(image_index):
+        raise ValueError(f"keep must have one entry per row, {len(image_index)}, got {len(budgets)}")
+    values = (
+        torch.zeros(scores.shape, device=image_index.device)
+        if scores.is_meta
+        else scores.detach().to(image_index.device)
+    )
     kept = image_index < 0
-    for row, wanted in enumerate(keep):
+    for row, wanted in enumerate(budgets):
         if over_images == "all":
             spans = [torch.nonzero(~kept[row]).flatten()]
             require_integer(f"keep[{row}]", wanted, 0, len(spans[0]))
@@ -135,7 +130,7 @@ def kept_mask(
 def gather_index(
     kept: Bool[Tensor, "batch sequence"],
 ) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
-    """Positions to gather so that every row of a batch becomes equally short, aligned at the right end.
+    """Returns positions to gather so that every row of a batch becomes equally short, aligned at the right end.
 
     The rows of a batch may drop different numbers of tokens. The new length is the number that the row which drops
     fewest keeps. A row that drops more fills its leading slots with dropped tokens, which the second output marks as
@@ -150,13 +145,6 @@ def gather_index(
     Raises:
         TypeError: `kept` is not a tensor.
         ValueError: `kept` is not a bool tensor of two dimensions.
-
-    Properties:
-        - the kept slots of a row are its kept positions, ascending, at the right end ->
-          `test_gather_index_lists_kept_positions_in_order_at_the_right_end`
-        - no position twice -> the same test
-        - the identity if nothing is dropped -> `test_gather_index_is_the_identity_if_nothing_is_dropped`
-        - no longer than needed -> `test_gather_index_is_as_long_as_the_longest_row`
 
     Examples:
         >>> index, real = gather_index(torch.tensor([[True, False, True, True], [False, False, True, True]]))
@@ -173,7 +161,6 @@ def gather_index(
 
 
 def _require_rows(name: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    value = require_tensor(name, value)
     if value.ndim != 2:
         raise ValueError(f"{name} must have shape (batch, sequence), got shape {tuple(value.shape)}")

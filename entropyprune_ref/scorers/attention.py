@@ -1,4 +1,4 @@
-r"""Rivals that keep the tokens which receive attention: FastV, as its code does it and as its text says it."""
+r"""Rivals that keep the tokens which receive attention: FastV, as in its code and as in its text."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ def _attention(
     keys: Float[Tensor, "*batch keys head_dim"],
     allowed: Bool[Tensor, "*#batch queries keys"],
 ) -> Float[Tensor, "*batch queries keys"]:
-    """Softmax attention weights over the allowed keys."""
+    """Returns softmax attention weights over the allowed keys."""
     logits = queries @ keys.mT / queries.shape[-1] ** 0.5
     return torch.softmax(logits.masked_fill(~allowed, float("-inf")), dim=-1)
 
@@ -28,9 +28,6 @@ class LastTokenAttention:
     heads. The paper's text instead averages over all queries, which is `MeanAttention`. Departs in one point: with
     padding, the last token is the last attended one of each row (the code takes one sequence at a time).
 
-    Properties:
-        - equals the weights of PyTorch's attention (`test_attention_rivals_equal_torch_attention`)
-
     Examples:
         One head of size 1; the last query is 1 and the keys are log 1, log 2 and log 5: weights 1/8, 2/8 and 5/8.
 
@@ -42,7 +39,7 @@ class LastTokenAttention:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """The mean weight, in [0, 1]."""
+        """Returns the mean weight, in [0, 1]."""
         queries = per_head("queries", view.queries, view.attended)
         keys = per_head("keys", view.keys, view.attended)
         keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], dim=1)
@@ -62,11 +59,6 @@ class MeanAttention:
     other tokens. Departs from it in that a token's attention to itself is in the average. Under causal attention a
     token is seen only by those after it and the average still divides by all queries, so earlier tokens are favoured.
 
-    Properties:
-        - equals the weights of PyTorch's attention (`test_attention_rivals_equal_torch_attention`)
-        - no query gives more than it has: over all keys the means sum to 1, over visual ones to at most 1
-          (`test_mean_attention_sums_to_the_share_that_visual_tokens_receive`)
-
     Examples:
         Zero queries attend evenly to what they may see. Of three tokens the first gets 1, 1/2 and 1/3, the second 1/2
         and 1/3; over three queries that is 11/18 and 5/18.
@@ -77,7 +69,7 @@ class MeanAttention:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """The mean weight, in [0, 1]. One score matrix is held at a time."""
+        """Returns the mean weight, in [0, 1]; holds one score matrix at a time."""
         queries = per_head("queries", view.queries, view.attended)
         keys = per_head("keys", view.keys, view.attended)
         batch, heads, sequence, _ = queries.shape

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer, require_integer_fields
 from entropyprune_ref.scoring import PAPER, Convention
 
 from ._reading import Scores, blank, per_head, visual_hidden, visual_rows
@@ -23,25 +23,22 @@ class Random:
     Source: none, a control.
 
     Args:
-        seed: any int of at least 0.
-
-    Properties:
-        - reproducible, and different for another seed (`test_random_repeats_itself_and_changes_with_the_seed`)
-        - every token is as likely as any other (`test_random_keeps_every_token_equally_often`)
+        seed: Any int of at least 0.
     """
 
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_integer("seed", self.seed, 0)
+        require_integer_fields(self, 0)
+        require_integer("seed", self.seed, 0, 2**64 - 1)
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores in [0, 1)."""
+        """Returns scores in [0, 1)."""
         device = view.image_index.device
         scores = blank(view, device)
         for row, positions in visual_rows(view):
-            generator = torch.Generator().manual_seed(self.seed)
-            draw = torch.rand(len(positions), generator=generator, dtype=torch.float64)
+            generator = torch.Generator("cpu").manual_seed(self.seed)
+            draw = torch.rand(len(positions), generator=generator, dtype=torch.float64, device="cpu")
             scores[row, positions] = draw.to(device)
         return scores
 
@@ -57,10 +54,6 @@ class UniformStride:
 
     Source: none, a control. Departs from plain striding as said: gaps between kept tokens take several values.
 
-    Properties:
-        - any beginning is evenly spread (`test_uniform_stride_spreads_every_number_of_tokens_evenly`)
-        - images of one row are treated alike (`test_uniform_stride_starts_anew_in_every_image`)
-
     Examples:
         Five tokens take the points 0.5, 0.118, 0.736, 0.354 and 0.972, in this order: the middle token comes first.
 
@@ -75,7 +68,7 @@ class UniformStride:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores 0, -1, -2, ... in the order of keeping, anew for every image."""
+        """Returns scores 0, -1, -2, ... in the order of keeping, anew for every image."""
         scores = blank(view, view.image_index.device)
         for row, _ in visual_rows(view):
             images = view.image_index[row]
@@ -95,18 +88,15 @@ class QueryNorm:
     energy once queries are large (Eq. 3.4); that energy is centred over heads, this norm is not.
 
     Args:
-        highest: whether high norms are kept, or low ones.
-
-    Properties:
-        - high and low rank in opposite order (`test_norms_high_and_low_are_opposite`)
-        - equals numpy's norm (`test_norms_equal_numpy`)
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
 
     def __call__(self, view: LayerView) -> Scores:
-        """The norm, negative if low ones are kept."""
-        norm = per_head("queries", view.queries, view.visual).square().sum(dim=(1, 3)).sqrt()
+        """Returns the norm, negative if low ones are kept."""
+        queries = per_head("queries", view.queries, view.visual).transpose(1, 2).flatten(2)  # a token's lie together
+        norm = queries.square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
 
 
@@ -117,17 +107,13 @@ class HiddenNorm:
     Source: none, a control.
 
     Args:
-        highest: whether high norms are kept, or low ones.
-
-    Properties:
-        - high and low rank in opposite order (`test_norms_high_and_low_are_opposite`)
-        - equals numpy's norm (`test_norms_equal_numpy`)
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
 
     def __call__(self, view: LayerView) -> Scores:
-        """The norm, negative if low ones are kept."""
+        """Returns the norm, negative if low ones are kept."""
         norm = visual_hidden(view).square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
 
@@ -139,14 +125,11 @@ class LowestEntropy:
     Source: none, a control. If it does as well as the method, entropy does not tell which tokens matter.
 
     Args:
-        convention: which token entropy, Eqs. 3.1 to 3.3.
-
-    Properties:
-        - minus token entropy (`test_lowest_entropy_is_minus_token_entropy`)
+        convention: Which token entropy, Eqs. 3.1 to 3.3.
     """
 
     convention: Convention = PAPER
 
     def __call__(self, view: LayerView) -> Scores:
-        """Minus the entropy, in nats (of the convention's kind)."""
+        """Returns minus the entropy, in nats (of the convention's kind)."""
         return 0 - EntropyScorer(self.convention)(view)

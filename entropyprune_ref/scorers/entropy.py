@@ -15,12 +15,11 @@ from .view import LayerView
 class EntropyScorer:
     """The method itself as a scorer: `token_entropy` of the queries of all visual tokens.
 
+    Queries before rotary embedding are read where the view has them, so that equal tokens tie exactly and the earlier
+    one is kept; after it they would differ by rounding.
+
     Attributes:
         convention: Which formula.
-
-    Properties:
-        - equal to `token_entropy` at visual positions, zero elsewhere ->
-          `test_entropy_scorer_is_token_entropy_at_visual_positions`
 
     Examples:
         >>> from entropyprune_ref import RELEASED
@@ -35,7 +34,7 @@ class EntropyScorer:
 
     def __call__(self, view: LayerView) -> Float64[Tensor, "batch sequence"]:
         """Returns `(batch, sequence)`, float64, on the device of the queries; 0 outside images."""
-        queries = view.queries
+        queries = view.queries if view.unrotated is None else view.unrotated
         rows, columns = (index.to(queries.device) for index in torch.nonzero(view.visual, as_tuple=True))
         scores = torch.zeros(view.visual.shape, dtype=torch.float64, device=queries.device)
         if len(rows):

@@ -15,9 +15,6 @@ class GivenTokens:
 
     Attributes:
         kept: `(batch, sequence)`, bool: True scores 1, False scores 0.
-
-    Properties:
-        - just these are kept -> `test_given_tokens_are_kept_and_no_others`
     """
 
     kept: Bool[Tensor, "batch sequence"]

@@ -3,17 +3,16 @@ r"""Rivals that keep tokens unlike each other: DART-like duplication and DivPrun
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import normalize
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer_fields
 
-from ._reading import Scores, blank, per_head, visual_hidden, visual_rows
+from ._reading import Scores, blank, cosine_distances, per_head, visual_hidden, visual_rows
 from .view import LayerView
 
 
 @dataclass(frozen=True)
 class Duplication:
-    r"""Keeps a few pivot tokens, then the tokens that are least like any pivot.
+    r"""A few pivot tokens, then the tokens that are least like any pivot.
 
     $$
     \text{score}_t = 1 - \max_{p \,\in\, \text{pivots}} \cos(x_t, x_p)
@@ -27,11 +26,7 @@ class Duplication:
     hidden states after the model's final norm, here they are compared as they are.
 
     Args:
-        pivots: tokens that are kept as pivots, at least 1; DART takes 4 of the image.
-
-    Properties:
-        - pivots first, then by cosine distance as scipy computes it (`test_duplication_equals_scipy_cosine_distance`)
-        - copies of a pivot come last (`test_duplication_drops_copies_of_pivots_first`)
+        pivots: Tokens that are kept as pivots, at least 1; DART takes 4 of the image.
 
     Examples:
         The third token has the largest key and is the one pivot; the first points the opposite way, the second along.
@@ -45,18 +40,18 @@ class Duplication:
     pivots: int = 4
 
     def __post_init__(self) -> None:
-        require_integer("pivots", self.pivots, 1)
+        require_integer_fields(self, 1)
 
     def __call__(self, view: LayerView) -> Scores:
-        """In [0, 2], and above 2 for pivots. A zero state has similarity 0 to all."""
+        """Returns scores in [0, 2], and above 2 for pivots; a zero state has similarity 0 to all."""
         hidden, keys = visual_hidden(view), per_head("keys", view.keys, view.visual)
         scores = blank(view, hidden.device)
         for row, positions in visual_rows(view):
             positions = positions.to(hidden.device)
-            states = normalize(hidden[row, positions], dim=-1)
-            norms = keys[row, :, positions].abs().sum(dim=(0, 2))
+            distances, place = cosine_distances(hidden[row, positions])
+            norms = keys[row, :, positions].transpose(0, 1).flatten(1).abs().sum(dim=-1)
             pivots = norms.argsort(descending=True, stable=True)[: self.pivots]
-            ranking = 1 - (states @ states[pivots].mT).amax(dim=-1)
+            ranking = distances[:, place[pivots]].amin(dim=-1)[place]
             ranking[pivots] = 2.0 + torch.arange(len(pivots), 0, -1, device=hidden.device).double()
             scores[row, positions] = ranking
         return scores
@@ -64,7 +59,7 @@ class Duplication:
 
 @dataclass(frozen=True)
 class MaxMinDiversity:
-    """Keeps the token farthest from all kept so far, again and again: greedy max-min cosine distance.
+    """The token farthest from all kept so far, again and again: greedy max-min cosine distance.
 
     The first token is the one whose nearest neighbour is farthest; ties go to the earlier token. The score is minus a
     token's rank in this order, so that the k highest scores are exactly the first k of the greedy choice.
@@ -72,10 +67,6 @@ class MaxMinDiversity:
     Source: DivPrune (arXiv 2503.02175). Departs from it in the place, which is the input of the prune layer and not the
     output of the projector, and in that a token once kept cannot be chosen again (its code can repeat one when
     only copies are left). Images of one row are ranked together.
-
-    Properties:
-        - equals a brute-force greedy choice (`test_max_min_diversity_equals_brute_force`)
-        - copies come last (`test_max_min_diversity_keeps_one_of_each_before_any_copy`)
 
     Examples:
         Three directions at 0, 45 and 180 degrees: the last is farthest from its neighbour, then the first.
@@ -90,13 +81,13 @@ class MaxMinDiversity:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores 0, -1, -2, ... in the order of keeping."""
+        """Returns scores 0, -1, -2, ... in the order of keeping."""
         hidden = visual_hidden(view)
         scores = blank(view, hidden.device)
         for row, positions in visual_rows(view):
             positions = positions.to(hidden.device)
-            states = normalize(hidden[row, positions], dim=-1)
-            distances = 1 - states @ states.mT
+            distances, place = cosine_distances(hidden[row, positions])
+            distances = distances[place][:, place]
             # Before anything is kept, a token's distance is the one to its nearest neighbour, itself excepted.
             nearest = distances.clone().fill_diagonal_(float("inf")).amin(dim=-1)
             kept = torch.zeros_like(nearest, dtype=torch.bool)

@@ -19,6 +19,8 @@ class LayerView:
         keys: `(batch, kv_heads, sequence, head_dim)`, of layer K - 1, after rotary embedding.
         image_index: `(batch, sequence)`, the number of the image a token belongs to, -1 for text and padding.
         attended: `(batch, sequence)`, False for padding.
+        unrotated: The queries before rotary embedding, where the model shows them. Rotation does not change an entropy
+            over heads, except by rounding: of these, tokens that are equal have the same score to the bit.
     """
 
     hidden: Float[Tensor, "batch sequence dims"]
@@ -26,6 +28,7 @@ class LayerView:
     keys: Float[Tensor, "batch kv_heads sequence head_dim"]
     image_index: Int[Tensor, "batch sequence"]
     attended: Bool[Tensor, "batch sequence"]
+    unrotated: Float[Tensor, "batch heads sequence head_dim"] | None = None
 
     @property
     def visual(self) -> Bool[Tensor, "batch sequence"]:

@@ -1,6 +1,7 @@
 """What pages ask for is made from the code, and what does not exist fails the build."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,16 +23,53 @@ def made(markdown: str) -> str:
     return text
 
 
-def test_source_shows_the_function_without_its_docstring_and_links_to_its_line() -> None:
+def test_source_shows_the_function_folded_without_its_docstring_and_links_to_its_line() -> None:
     text = made("{{ source entropyprune_ref.gram.centred }}")
-    assert "def centred(" in text and "_centred_columns(features)" in text and "Subtracts from every row" not in text
+    assert text.startswith('??? source "Source of `centred`"')
+    assert "def centred(" in text and "return " in text and "Subtracts from every row" not in text
     first = sources.locate("entropyprune_ref.gram.centred")[2]
     assert f"../source/entropyprune_ref/gram.md#L{first}" in text
 
 
-def test_test_shows_the_test() -> None:
-    text = made("{{ test tests/test_gram.py::test_centred_columns_sum_to_zero }}")
-    assert "def test_centred_columns_sum_to_zero" in text and text.startswith("??? ")
+def test_source_finds_what_a_folder_passes_on() -> None:
+    here, there = "entropyprune_ref.pruning.tokens_to_keep", "entropyprune_ref.pruning.budgets.tokens_to_keep"
+    assert sources.locate(here) == sources.locate(there)
+
+
+TEST = "{{ test tests/test_gram.py::test_centred_columns_sum_to_zero }}"
+OTHER = "{{ test tests/test_gram.py::test_centred_of_equal_rows_is_exactly_zero }}"
+
+
+def test_tests_of_a_section_stand_in_one_fold_at_its_end() -> None:
+    text = made(f"# Page\n\n## One\n\n{TEST}\n\nwords\n\n### Deeper\n\n{OTHER}\n\n## Two\n\n{OTHER}\n")
+    assert re.findall(r'\?\?\? test "(.+?)"', text) == ["Tests (2)", "Tests (1)"]
+    first, second = text.split("## Two")
+    assert first.index("words") < first.index("### Deeper") < first.index("Tests (2)")
+    assert "def test_centred_columns_sum_to_zero" in first and "def test_centred_of_equal" in first
+    assert "def test_centred_of_equal" in second and "columns_sum" not in second
+
+
+def test_tests_in_a_listing_are_left_alone() -> None:
+    fenced = f"```text\n{TEST.replace('{{ test', '## {{ test')}\n## no section\n```\n"
+    assert made(fenced) == fenced
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.name)
+def test_what_pages_ask_for_exists(path: Path) -> None:
+    """Names alone, so that a moved function is seen without drawing a figure."""
+    for kind, rest in re.findall(r"^[ ]*\{\{ (\w+) (.+?) \}\}[ ]*$", path.read_text(), re.MULTILINE):
+        if kind == "source":
+            sources.locate(rest)
+        elif kind == "test":
+            file, _, name = rest.partition("::")
+            assert name in sources.definitions(file)
+        elif kind == "plain":
+            assert rest in sources.definitions(directives.listings.PLAIN)
+        elif kind == "api":
+            assert directives.reference.public_names(rest)
+        else:
+            module, _, name = rest.split(" | ")[kind == "explore"].strip().rpartition(".")
+            assert name in sources.definitions(f"docs/figures/{module}.py")
 
 
 @pytest.mark.parametrize(
@@ -45,6 +83,10 @@ def test_test_shows_the_test() -> None:
         "made vanish.table",
         "figure vanish.curve | alt | caption",
         "figure entropy.two_levels | without a caption",
+        "explore vanish | entropy.two_levels | alt | caption",
+        "explore cloud above | entropy.two_levels | alt | caption",
+        "explore cloud",
+        "plain vanish",
         "vanish entropyprune_ref.gram.centred",
     ],
 )

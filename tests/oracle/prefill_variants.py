@@ -9,7 +9,8 @@ from torch import Tensor
 from entropyprune_ref import token_entropy
 from entropyprune_ref.llava import DecoderConfig
 from entropyprune_ref.llava.attention import causal_mask
-from entropyprune_ref.llava.decoder import Decoder, LayerCache
+from entropyprune_ref.llava.cache import LayerCache
+from entropyprune_ref.llava.decoder import Decoder
 from entropyprune_ref.oracle.plain.decoder import masked_run, pruned_run
 from entropyprune_ref.pruning import kept_mask, split_keep
 from entropyprune_ref.scorers.entropy import EntropyScorer
@@ -22,7 +23,7 @@ Result = tuple[Any, Any]
 def llava_decoder(weights: dict[str, Tensor], sizes: dict[str, Any], attention: str = "explicit") -> Decoder:
     """The decoder of the minimal LLaVA with these weights."""
     numbers = {name: value for name, value in sizes.items() if name != "vocabulary"}
-    decoder = Decoder(DecoderConfig(**numbers, vocabulary_size=1), attention).to(weights["norm.weight"].dtype)
+    decoder = Decoder(DecoderConfig(**numbers, vocabulary=1), attention).to(weights["norm.weight"].dtype)
     own = {name.replace("mlp.", ""): weight for name, weight in weights.items() if name != "lm_head.weight"}
     decoder.load_state_dict(own | {"embed_tokens.weight": decoder.embed_tokens.weight})
     return decoder.requires_grad_(False)

@@ -14,6 +14,10 @@ Draw = Callable[..., Any]
 """The first argument of a composite strategy; run-time type checks cannot read hypothesis's own name for it."""
 
 
+WITH_CONVENTION = ("token_entropy", "pruned_prefill")
+"""Contracts that know several formulas of token entropy."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What stays the same during a whole check.
@@ -47,11 +51,17 @@ class Setting:
         """
         return self.claimed or torch.promote_types(self.dtype, torch.float32)
 
+    @property
+    def formula(self) -> str:
+        """Name of the convention; empty for a contract that has none."""
+        return self.convention.name if self.contract in WITH_CONVENTION else ""
+
     def __str__(self) -> str:
         """One line for a report."""
         dtype, computes_in = (str(kind).removeprefix("torch.") for kind in (self.dtype, self.computes_in))
         dtype += f" computed in {computes_in}" if dtype != computes_in else ""
-        return f"{self.contract}, convention {self.convention.name}, {dtype}, {self.arrays} arrays on {self.device}"
+        asked = f", convention {self.formula}" if self.formula else ""
+        return f"{self.contract}{asked}, {dtype}, {self.arrays} arrays on {self.device}"
 
 
 @dataclass(frozen=True)

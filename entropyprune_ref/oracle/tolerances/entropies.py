@@ -93,9 +93,9 @@ def evaluation(rank: int, side: int, energy: Tensor, dtype: torch.dtype) -> Tens
     $$(\tfrac12 g(r) + 4)\,\mathrm{eps}\,(\log m + 1 + |\log s|)$$
 
     $-\sum \lambda \log \lambda$ has at most $r$ terms that are not nearly zero: each is rounded three times and their
-    sum $g(r)$ times half a unit, and no partial sum exceeds $\log m$ (plus one for the derivative). Who divides by the trace at the end,
-    $\log s - \sum \lambda \log \lambda / s$, takes the difference of two numbers as large as $\log s$, and each has a
-    rounding of its own; $s$ may be the energy or the energy over the rows.
+    sum $g(r)$ times half a unit, and no partial sum exceeds $\log m$ (plus one for the derivative). Who divides by the
+    trace at the end, $\log s - \sum \lambda \log \lambda / s$, takes the difference of two numbers as large as
+    $\log s$, and each has a rounding of its own; $s$ may be the energy or the energy over the rows.
 
     Args:
         rank: $r$, the smaller side.

@@ -1,6 +1,5 @@
 """One trial of a candidate on one case: it is called with care, and what comes back is looked at."""
 
-import copy
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,13 +9,18 @@ import torch
 from torch import Tensor
 
 from ..inputs.case import Case, Setting
-from .arrays import give, moved, shown, take
+from .arrays import shown, take
+from .calling import Outcome, Raised, called
 from .comparing import difference
 from .failure import Failure
+from .isolation import Isolated
+from .names import name_of
 
 STRUCTURE = {
     "returns": "the candidate returns, and does not raise",
     "time": "every call ends within the time limit",
+    "memory": "no call uses more than the memory limit, where the candidate is isolated",
+    "survives": "no call ends its process, where the candidate is isolated",
     "kind": "the result is an array or a number of the right kind",
     "shape": "the result has the right shape",
     "dtype": "the result has a dtype that fits",
@@ -46,7 +50,7 @@ class Broken(AssertionError):
 
 
 class Hang(BaseException):
-    """A call that took too long. Not an `Exception`: there is no point in looking for a smaller case."""
+    """A call that had to be ended, or ended its process. Not an `Exception`: no smaller case is looked for."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -71,7 +75,7 @@ class Trial:
     law: str
     statement: str
     case: Case
-    candidate: Callable[..., Any]
+    candidate: Callable[..., Any] | Isolated
     calls: list[Call] = field(default_factory=list)
     rounding: float = 0.0
 
@@ -80,39 +84,41 @@ class Trial:
 
         Raises:
             Broken: It raised, or wrote to its input.
-            Hang: It did not return within the time limit.
+            Hang: It did not return within the limits, or took its process down.
         """
-        result, error = self.attempt(*arguments, **options)
-        if error is not None:
-            where = _innermost(error)
-            message = f"raised {type(error).__name__}: {_first_line(error)}{where}"
-            raise self.broken("returns", message)
+        result, raised = self.attempt(*arguments, **options)
+        if raised is not None:
+            raise self.broken("returns", str(raised))
         return result
 
-    def attempt(self, *arguments: Any, **options: Any) -> tuple[Any, BaseException | None]:
+    def attempt(self, *arguments: Any, **options: Any) -> tuple[Any, Raised | None]:
         """As `call`, but returns an exception rather than reporting it, for inputs that ought to raise one."""
         record = Call(arguments, options)
         self.calls.append(record)
-        before = copy.deepcopy((arguments, options))
-        outcome: list[Any] = [None, None]
+        outcome = self._outcome(arguments, options)
+        if outcome.ended is not None:
+            raise Hang(self.broken(*outcome.ended).failure)
+        if outcome.changed:
+            raise self.broken("input unchanged", outcome.changed)
+        record.result = outcome.result
+        return outcome.result, outcome.raised
+
+    def _outcome(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Outcome:
+        """Of a call in a process of its own, or in a thread."""
+        candidate = self.candidate
+        if isinstance(candidate, Isolated):
+            return candidate.call(arguments, options)
+        found: list[Outcome] = []
 
         def work() -> None:
-            try:
-                kind, device = self.setting.arrays, self.setting.device
-                outcome[0] = self.candidate(*_given(arguments, kind, device), **_given(options, kind, device))
-            except BaseException as error:
-                outcome[1] = error
+            found.append(called(candidate, arguments, options, self.setting.arrays, self.setting.device))
 
         worker = threading.Thread(target=work, daemon=True)
         worker.start()
         worker.join(self.setting.time_limit)
         if worker.is_alive():
-            limit = f"{self.setting.time_limit:g} s"
-            raise Hang(self.broken("time", f"did not return within {limit}").failure)
-        if not _same_bits(before, (arguments, options)):
-            raise self.broken("input unchanged", "wrote to its input in place")
-        record.result = outcome[0]
-        return outcome[0], outcome[1]
+            return Outcome(ended=("time", f"did not return within {self.setting.time_limit:g} s"))
+        return found[0]
 
     def read(self, value: Any, name: str = "result") -> Tensor:
         """Returns a result as a tensor, whatever its shape and dtype.
@@ -189,7 +195,7 @@ class Trial:
             statement=self.statement if law == self.law else STRUCTURE.get(law, self.statement),
             under=self.law,
             message=message,
-            convention=self.setting.convention.name,
+            convention=self.setting.formula,
             dtype=str(self.setting.dtype).removeprefix("torch."),
             computes_in=str(self.setting.computes_in).removeprefix("torch."),
             device=str(self.setting.device),
@@ -198,33 +204,9 @@ class Trial:
             family=self.case.family,
             numbers=dict(self.case.numbers),
             inputs=_described(last),
-            candidate=_name(self.candidate),
+            candidate=name_of(self.candidate),
         )
         return Broken(replace(failure, **figures), self.calls)
-
-
-def _given(value: Any, kind: str, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return give(moved(value, device), kind)
-    if isinstance(value, dict):
-        return {key: _given(entry, kind, device) for key, entry in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_given(entry, kind, device) for entry in value)
-    return value
-
-
-def _same_bits(before: Any, after: Any) -> bool:
-    if isinstance(before, Tensor):
-        if before.shape != after.shape or before.dtype != after.dtype:
-            return False
-        if not before.is_floating_point():
-            return torch.equal(before, after)
-        return torch.equal(torch.nan_to_num(before, nan=0.5), torch.nan_to_num(after, nan=0.5))
-    if isinstance(before, dict):
-        return before.keys() == after.keys() and all(_same_bits(before[key], after[key]) for key in before)
-    if isinstance(before, tuple | list):
-        return len(before) == len(after) and all(map(_same_bits, before, after))
-    return bool(before == after or before != before)  # or NaN, which equals nothing
 
 
 def _described(call: Call) -> str:
@@ -233,17 +215,5 @@ def _described(call: Call) -> str:
     return ", ".join(parts)
 
 
-def _name(candidate: Callable[..., Any]) -> str:
-    module, name = getattr(candidate, "__module__", None), getattr(candidate, "__qualname__", None)
-    return f"{module}:{name}" if module and name else repr(candidate)
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
-
-
-def _innermost(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"

@@ -1,0 +1,20 @@
+"""Pruned in place is masked out, and everything that follows from it, on random models of every family."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.hf.laws import cases, check
+from tests.hf.tiny import FAMILIES
+
+every_family = pytest.mark.parametrize("name", FAMILIES)
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
+
+@every_family
+@settings(max_examples=max(50, settings().max_examples))
+@given(st.data())
+def test_pruned_in_place_is_the_forward_pass_in_which_dropped_tokens_are_masked_out(
+    name: str, data: st.DataObject
+) -> None:
+    check(data.draw(cases(name)))
