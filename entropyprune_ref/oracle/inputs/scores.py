@@ -124,7 +124,20 @@ def powers_of_two(dtype: torch.dtype) -> tuple[int, int]:
     return math.frexp(info.tiny)[1] - 1, math.frexp(info.max)[1] - 1
 
 
+def _one_at_the_cut(
+    batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, place: int, above: int, sign: int
+) -> Tensor:
+    """Ranks, all of one sign, of which that at `place` is the highest that is not among the `above` highest."""
+    ranks = _ranks((*batch, tokens), generator)
+    rank = float(tokens - above)
+    other = (ranks == rank).double().argmax(-1, keepdim=True)
+    ranks = ranks.scatter(-1, other, ranks[..., place : place + 1])
+    ranks[..., place] = rank
+    return (ranks if sign > 0 else ranks - tokens - 1).to(dtype)
+
+
 FAMILIES: dict[str, Builder] = {
+    "one at the cut": _one_at_the_cut,
     "distinct": _distinct,
     "plateaus": _plateaus,
     "tie at the cut": _tie_at_the_cut,
@@ -226,9 +239,23 @@ def real(setting: Setting) -> list[Case]:
         ([], 23_040, 5_760),
         ([], 33_000, 400),
         ([], 65_600, 65_000),
+        ([1100], 9, 4),
+        ([2], 2500, 1100),
+        ([2], 70, 70),
     ]
     seeds = enumerate(sizes, setting.seed % 2**16)
     common = [{"batch": batch, "tokens": tokens, "keep": keep, "seed": seed} for seed, (batch, tokens, keep) in seeds]
-    return [Case("distinct", dict(numbers)) for numbers in common] + [
-        Case("plateaus", numbers | {"levels": 4}) for numbers in common[1:4]
+    plateaus = [Case("plateaus", numbers | {"levels": 4}) for numbers in common[1:4]]
+    few = 254 if setting.dtype == torch.bfloat16 else 1200  # so that every rank is exact
+    places = [place for edge in EDGES for place in (edge - 1, edge, edge + 1) if place < few]
+    cut = {"batch": [2], "tokens": few, "keep": few // 2, "above": few // 2, "seed": setting.seed % 2**16}
+    edges = [
+        Case("one at the cut", cut | {"place": place, "sign": sign})
+        for place in (0, 5, 70, *places, few - 1)
+        for sign in (1, -1)
     ]
+    return [*(Case("distinct", dict(numbers)) for numbers in common), *plateaus, *edges]
+
+
+EDGES = (8, 16, 32, 64, 128, 256, 300, 512, 1024)
+"""Of tiles, and one place within."""
