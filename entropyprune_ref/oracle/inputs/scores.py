@@ -218,7 +218,7 @@ def impossible_keeps(draw: Draw, setting: Setting) -> Case:
 
 
 def real(setting: Setting) -> list[Case]:
-    """As many tokens as LLaVA-1.5, LLaVA-NeXT and long videos have; the last, from the default size on, beyond int16."""
+    """As many tokens as LLaVA-1.5, LLaVA-NeXT and long videos have; the last, at the default size, beyond int16."""
     common = {"seed": setting.seed % 2**16, "batch": []}
     return [
         Case("distinct", common | {"tokens": 576, "keep": 166}),
