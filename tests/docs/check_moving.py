@@ -205,7 +205,8 @@ def test_prune_by_keyboard_shows_what_the_model_kept_and_said(page: Explorable) 
     state = page.state
     image = data["images"][state["image"]]
     assert state["keep"] == data["keeps"][state["budget"]] == len(state["tokens"])
-    said = [data["words"][word] for word in data["answers"][state["scorer"]][1][state["budget"]][state["image"]]]
+    letters = data["answers"][state["scorer"]][1][state["budget"]][state["image"]]
+    said = [data["words"][ord(letter) - ord("A")] for letter in letters]
     assert state["answers"] == said
     assert page.value("right") == sum(one == right for one, right in zip(said, image["right"], strict=True))
     assert page.get(".querySelectorAll('.kept').length") == state["keep"]
