@@ -7,6 +7,7 @@
     {{ explore name | module.function | alt text | caption }}          where there is JavaScript, something to move in
                                                                        place of the figure; `name beneath`: beneath it
     {{ made module.function }}
+    {{ api entropyprune_ref.gram }}                                    all public names of a module
 
 Figures and text come from the functions in `docs/figures/`. An unknown name fails the build.
 """
@@ -28,6 +29,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 import listings
+import reference
 
 ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^(?P<indent>[ ]*)\{\{ (?P<kind>\w+) (?P<rest>.+?) \}\}[ ]*$", re.MULTILINE)
@@ -126,6 +128,7 @@ KINDS: dict[str, Callable[[str, Page, Any, Files], str]] = {
     "figure": figure,
     "explore": explore,
     "made": made,
+    "api": reference.api,
 }
 
 

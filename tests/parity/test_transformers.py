@@ -102,6 +102,7 @@ def their_config(shape: dict[str, int], layers: int = 4) -> LlavaConfig:
             image_size=12,
             patch_size=4,
             projection_dim=8,
+            layer_norm_eps=0.02,  # neither epsilon is the usual one, and both can be felt
         ),
         text_config=LlamaConfig(
             vocab_size=31,
@@ -111,6 +112,7 @@ def their_config(shape: dict[str, int], layers: int = 4) -> LlavaConfig:
             pad_token_id=0,
             bos_token_id=1,
             eos_token_id=2,
+            rms_norm_eps=0.01,
             **shape,
         ),
         image_token_index=IMAGE_TOKEN,
@@ -151,7 +153,7 @@ def compare(
     """Logits and every state of one forward pass, at every token that is not padding."""
     theirs = their_model(shape, dtype, attention)
     ours = Llava.from_transformers(theirs)
-    assert ours.dtype == dtype
+    assert ours.dtype == dtype and not any(weight.requires_grad for weight in ours.parameters())
     batch = make_batch(layout, ours.config, 0, padding)
     expected = theirs(**their_inputs(batch, dtype), position_ids=batch.positions, output_hidden_states=True)
     got = ours(**our_inputs(batch, dtype), keep_trace=True)
