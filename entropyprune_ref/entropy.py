@@ -62,7 +62,7 @@ def spectrum_renyi_entropy(
 
     Args:
         eigenvalues: `(..., eigenvalues)`, real floating, finite, non-negative, in any order.
-        alpha: order, at least 0; `math.inf` is allowed.
+        alpha: Order, at least 0; `math.inf` is allowed.
 
     Returns:
         `(...)`, float64, in nats, between 0 and the logarithm of the number of positive eigenvalues.
@@ -107,7 +107,7 @@ def matrix_entropy(features: Float[Tensor, "*batch samples dims"], *, side: Side
 
     Args:
         features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
-        side: which of the two dual matrices gives the eigenvalues; by default the smaller.
+        side: Which of the two dual matrices gives the eigenvalues; by default the smaller.
 
     Returns:
         `(...)`, float64, in nats, between 0 and `log(min(samples - 1, dims))`. 0 for features without variance.
@@ -145,7 +145,7 @@ def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | f
 
     Args:
         features: `(..., samples, dims)`, real floating, finite, at least one sample and one dim.
-        alpha: order, at least 0; `math.inf` is allowed.
+        alpha: Order, at least 0; `math.inf` is allowed.
 
     Returns:
         `(...)`, float64, in nats, between 0 and `log(min(samples - 1, dims))`. 0 for features without variance.

@@ -353,7 +353,7 @@ def test_train_leaves_weights_that_load(run: Run, tmp_path: Path) -> None:
 
 
 BAD = {
-    "no such command": (("trim",), "No such command 'trim'"),
+    "no such command": (("shorten",), "No such command 'shorten'"),
     "no such option": (("demo", "--color"), "No such option"),
     "not a number": (("flops", "--text", "x"), "'x' is not a valid integer"),
     "text missing": (("flops",), "Missing option '--text'"),

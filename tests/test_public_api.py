@@ -51,6 +51,7 @@ STORY = (
     "scorers",
     "pruner",
     "llava",
+    "traces",
     "hf",
     "world",
     "training",

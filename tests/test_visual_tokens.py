@@ -2,6 +2,7 @@
 
 import random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from transformers import (
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from entropyprune_ref import EntropyPrune
 from entropyprune_ref.flops import (
     DECODERS,
     LLAVA_1_5_7B,
@@ -31,8 +33,10 @@ from entropyprune_ref.flops import (
     DecoderSize,
     block_grid,
     prefill_flops,
+    pruned_prefill_flops,
     tiled_image,
 )
+from entropyprune_ref.hf import anatomy, pruned
 
 LLAMA = {"vocab_size": 32_064}
 LLAMA_13B = LLAMA | {
@@ -61,11 +65,25 @@ REAL: dict[str, tuple[PreTrainedConfig, DecoderSize]] = {
     "LLaVA-1.5-7B": (LlavaConfig(text_config=LlamaConfig(**LLAMA)), LLAVA_1_5_7B),
     "LLaVA-1.5-13B": (LlavaConfig(text_config=LlamaConfig(**LLAMA_13B)), LLAVA_1_5_13B),
     "LLaVA-NeXT-7B": (LlavaNextConfig(text_config=LlamaConfig(**LLAMA)), LLAVA_1_5_7B),
-    "LLaVA-NeXT-7B on Mistral": (LlavaNextConfig(text_config=MistralConfig(**LLAMA)), LLAVA_NEXT_MISTRAL_7B),
+    "LLaVA-NeXT-7B on Mistral": (
+        LlavaNextConfig(text_config=MistralConfig(**LLAMA, sliding_window=None)),
+        LLAVA_NEXT_MISTRAL_7B,
+    ),
     "Qwen2.5-VL-7B": (Qwen2_5_VLConfig(text_config=QWEN_7B), QWEN_2_5_VL_7B),
     "Qwen2.5-VL-72B": (Qwen2_5_VLConfig(text_config=QWEN_72B), QWEN_2_5_VL_72B),
 }
 """Configurations that say what those of the checkpoints say of the decoder, and the presets that they must give."""
+
+
+def hollow(config: PreTrainedConfig) -> Any:
+    """The model at its true size, without contents; made once, which takes longer than to count it."""
+    if id(config) not in HOLLOW:
+        with torch.device("meta"):
+            HOLLOW[id(config)] = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").eval()
+    return HOLLOW[id(config)]
+
+
+HOLLOW: dict[int, Any] = {}
 
 
 @pytest.mark.parametrize(("config", "preset"), REAL.values(), ids=REAL)
@@ -87,8 +105,8 @@ def test_prefill_flops_equal_the_torch_flop_counter_on_real_models(config: PreTr
 
     The mask is given, because theirs looks at the contents of the positions.
     """
+    model = hollow(config)
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").eval()
         embedded, mask = torch.empty(1, 640, size.hidden), torch.empty(1, 1, 640, 640)
     decoder = model.get_decoder()
     with FlopCounterMode(display=False) as counter:
@@ -96,6 +114,35 @@ def test_prefill_flops_equal_the_torch_flop_counter_on_real_models(config: PreTr
         model.lm_head(output.last_hidden_state[:, -1:])
     counted = prefill_flops(size, text_tokens=64, visual_tokens=576, lm_head="last")
     assert counter.get_total_flops() == counted.total
+
+
+@pytest.mark.parametrize(("config", "size"), REAL.values(), ids=REAL)
+@torch.no_grad()
+def test_pruned_prefill_flops_equal_the_torch_flop_counter_on_real_models_pruned_in_place(
+    config: PreTrainedConfig, size: DecoderSize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hooks run on the true decoder; only ids and scores have contents, for the choice of tokens needs them."""
+    model = hollow(config)
+    with torch.device("meta"):
+        embedded, mask = torch.empty(1, 640, size.hidden), torch.empty(1, 1, 640, 640)
+        features = SimpleNamespace(pooler_output=[torch.empty(576, size.hidden)])
+    parts = anatomy(model)
+    ids = torch.zeros(1, 640, dtype=torch.int64)
+    ids[0, 35:611] = config.image_token_id
+
+    def joined(**inputs: object) -> object:
+        """What stands before the decoder, which would look at the contents of its tensors."""
+        return parts.decoder(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
+
+    monkeypatch.setattr(parts.base, "forward", joined)
+    pruner = EntropyPrune(2, average=192, scorer=lambda view: torch.rand(view.image_index.shape, dtype=torch.float64))
+    keep = pruner.plan(visual_tokens=576, layers=size.layers).keep
+    with pruned(model, pruner) as run, FlopCounterMode(display=False) as counter:
+        states = parts.base(input_ids=ids, mm_encoder_outputs={"image": features}).last_hidden_state
+        model.lm_head(states[:, -1:])
+    assert states.shape[1] == keep + 64 == int(run.last.kept.sum())
+    prompt = {"text_tokens": 64, "visual_tokens": 576, "lm_head": "last"}
+    assert counter.get_total_flops() == pruned_prefill_flops(size, prune_layer=2, keep=keep, **prompt).total
 
 
 def sizes(count: int, longest: int) -> list[tuple[int, int]]:

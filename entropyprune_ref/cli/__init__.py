@@ -12,6 +12,7 @@ from .demo import demo
 from .evaluate import evaluate
 from .flops import flops
 from .prune import prune
+from .trace import trace
 from .train import train
 from .vectors import vectors
 
@@ -32,7 +33,7 @@ def commands() -> None:
     """EntropyPrune, the reference: matrix entropy guided visual token pruning."""
 
 
-for command in (demo, collapse, prune, flops, check, vectors, train, evaluate):
+for command in (demo, collapse, prune, trace, flops, check, vectors, train, evaluate):
     commands.add_command(command)
 
 

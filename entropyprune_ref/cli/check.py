@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..traces import judge
 from ._shared import progress, say, show
 
 CONTRACT_NAMES = (
@@ -49,6 +50,12 @@ CONTRACT_NAMES = (
     type=click.Path(path_type=Path),
     help="Judge the answers of another program to the shipped vectors, in a safetensors file.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Compare an engine with a trace: check --trace FOLDER ANSWERS, a safetensors file.",
+)
 @click.option("--vectors-dir", type=click.Path(path_type=Path), help="The vectors answered.  [default: those shipped]")
 def check(
     contract: str | None,
@@ -65,6 +72,7 @@ def check(
     junit: Path | None,
     self_test: bool,
     results: Path | None,
+    trace: Path | None,
     vectors_dir: Path | None,
 ) -> int:
     """Check that MODULE:FUNCTION implements CONTRACT: exit code 0 only if every law holds.
@@ -72,6 +80,8 @@ def check(
     Contracts: matrix_entropy, token_entropy, layer_entropy, collapse_layer, select_tokens, tokens_to_keep,
     prefill_flops, pruned_prefill.
     """
+    if trace is not None:
+        return _check_trace(trace, contract, target, report)
     try:
         from .. import oracle
     except ModuleNotFoundError as error:
@@ -107,6 +117,17 @@ def check(
         write_whole(report, found.to_json() + "\n")
     if junit is not None:
         write_whole(junit, found.to_junit())
+    return 0 if found.passed else 1
+
+
+def _check_trace(folder: Path, answers: str | None, more: str | None, report: Path | None) -> int:
+    """Compares an engine with a trace, which needs no extra."""
+    if answers is None or more is not None:
+        raise click.UsageError("--trace FOLDER must be followed by one file, the engine's answers, and nothing else")
+    found = judge(folder, answers)
+    say(str(found))
+    if report is not None:
+        write_whole(report, found.to_json() + "\n")
     return 0 if found.passed else 1
 
 

@@ -18,17 +18,17 @@ class Formula:
     r"""A counting rule: how a model of some size looks to it, and in which unit it counts.
 
     Args:
-        source: who counts like this, and the formula as it is written there.
+        source: Who counts like this, and the formula as it is written there.
         flops_per_multiply_add: 1 if it counts multiply-adds (often called FLOPs), 2 if FLOPs.
         attention: `"full"`, `"causal"` or `"none"`, as in `layer_flops`.
         mlp_matrices: MLP matrices that it assumes, or None for the model's own number.
-        square_attention: whether it assumes four d x d projections and heads that fill d, whatever the model has.
+        square_attention: Whether it assumes four d x d projections and heads that fill d, whatever the model has.
             Right for Llama-7B and 13B, wrong for grouped-query attention.
-        lm_head: positions of the language-model head that it counts.
+        lm_head: Positions of the language-model head that it counts.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: an option is unknown, or `flops_per_multiply_add` is neither 1 nor 2.
+        TypeError: A count is not an int.
+        ValueError: An option is unknown, or `flops_per_multiply_add` is neither 1 nor 2.
 
     Examples:
         FastV's 99.3 "GFLOPs" of LLaVA-1.5-7B are multiply-adds of one layer with a two-matrix MLP, on 612 tokens:

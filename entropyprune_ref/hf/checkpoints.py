@@ -24,13 +24,9 @@ def load_model(name: str, *, device: str = "cpu", dtype: str = "auto", attention
     Raises:
         ValueError: Nothing of that name, of a family that is not known, or that cannot be loaded.
     """
-    config = _loaded("a checkpoint", name, transformers.AutoConfig)
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        known = ", ".join(FAMILIES)
-        raise ValueError(f"{name} must be a model of one of the families {known}, got {config.model_type}")
+    config = _config(name)
     more = {"device_map": "auto"} if device == "auto" else {}
-    kind = getattr(transformers, family.model)
+    kind = getattr(transformers, FAMILIES[config.model_type].model)
     options = {"dtype": dtype, "attn_implementation": attention, "config": config, **more}
     model = _loaded("a checkpoint with all its weights", name, kind, **options)
     try:
@@ -56,10 +52,19 @@ def load_reader(name: str) -> Reader:
     Raises:
         ValueError: The checkpoint has no tokenizer, no image processor, or no known family.
     """
-    config = _loaded("a checkpoint", name, transformers.AutoConfig)
+    config = _config(name)
     tokenizer = _loaded("a checkpoint with a tokenizer", name, transformers.AutoTokenizer)
     processor = _loaded("a checkpoint with an image processor", name, transformers.AutoImageProcessor)
     return Reader(config, tokenizer, processor)
+
+
+def _config(name: str) -> Any:
+    config = _loaded("a checkpoint", name, transformers.AutoConfig)
+    if config.model_type not in FAMILIES:
+        raise ValueError(
+            f"{name} must be a model of one of the families {', '.join(FAMILIES)}, got {config.model_type}"
+        )
+    return config
 
 
 def _loaded(what: str, name: str, kind: Any, **options: Any) -> Any:

@@ -23,7 +23,7 @@ class Random:
     Source: none, a control.
 
     Args:
-        seed: any int of at least 0.
+        seed: Any int of at least 0.
     """
 
     seed: int = 0
@@ -88,7 +88,7 @@ class QueryNorm:
     energy once queries are large (Eq. 3.4); that energy is centred over heads, this norm is not.
 
     Args:
-        highest: whether high norms are kept, or low ones.
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
@@ -107,7 +107,7 @@ class HiddenNorm:
     Source: none, a control.
 
     Args:
-        highest: whether high norms are kept, or low ones.
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
@@ -125,7 +125,7 @@ class LowestEntropy:
     Source: none, a control. If it does as well as the method, entropy does not tell which tokens matter.
 
     Args:
-        convention: which token entropy, Eqs. 3.1 to 3.3.
+        convention: Which token entropy, Eqs. 3.1 to 3.3.
     """
 
     convention: Convention = PAPER

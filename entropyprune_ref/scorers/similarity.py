@@ -26,7 +26,7 @@ class Duplication:
     hidden states after the model's final norm, here they are compared as they are.
 
     Args:
-        pivots: tokens that are kept as pivots, at least 1; DART takes 4 of the image.
+        pivots: Tokens that are kept as pivots, at least 1; DART takes 4 of the image.
 
     Examples:
         The third token has the largest key and is the one pivot; the first points the opposite way, the second along.
