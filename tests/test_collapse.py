@@ -103,6 +103,31 @@ def test_collapse_layer_does_not_take_rounding_for_a_drop(dtype: torch.dtype) ->
     assert collapse_layer(flat - torch.tensor([0, 0, 1, 1], dtype=dtype)).layer == 2
 
 
+@pytest.mark.parametrize(("dtype", "units"), [(torch.float64, 2**10), (torch.float32, 2 * 2**29)])
+@pytest.mark.parametrize("largest", [1.0, 4.0, 256.0])
+def test_collapse_layer_draws_the_line_at_the_stated_multiple_of_rounding(
+    dtype: torch.dtype, units: int, largest: float
+) -> None:
+    """1024 units of float64, 2 of a narrower dtype (2^29 of float64's each), times the largest entropy.
+
+    All numbers are multiples of a quarter of that below a power of two, so that each is exact in the dtype.
+    """
+    line = units * EPS * largest
+    for quarters, found in ((2, False), (4, False), (5, True), (6, True)):
+        curve = torch.tensor([largest, largest, largest - quarters * line / 4], dtype=dtype)
+        assert curve[2].item() == largest - quarters * line / 4
+        assert collapse_layer(curve).found == found
+
+
+def test_collapse_layer_takes_a_spread_within_rounding_for_none() -> None:
+    """The other drops differ by less than 1024 units: there is no scale to hold the largest against."""
+    noise = 100 * EPS * 8
+    found = collapse_layer(curve_with([noise, 2.0, 0.0, -noise], start=8.0))
+    assert (found.layer, found.sharpness) == (2, math.inf)
+    spread = collapse_layer(curve_with([1e-9, 2.0, 0.0, -1e-9], start=8.0))
+    assert spread.sharpness == pytest.approx(2.0 / (1e-9 * math.sqrt(2 / 3)), rel=1e-6)
+
+
 def test_collapse_layer_finds_none_among_states_of_equal_entropy() -> None:
     """States that differ by a rotation have one entropy, but not to the last bit."""
     state = gaussian(12, 9, seed=0)
@@ -213,6 +238,29 @@ def test_collapse_layer_interval_narrows_with_confidence() -> None:
     assert 1 - scipy.stats.binom.cdf(10, 20, 0.4) == pytest.approx(0.1275, abs=1e-4)
     assert collapse_layer(curves, confidence=0.95).interval == (2, 4)
     assert collapse_layer(curves, confidence=0.60).interval == (2, 2)
+
+
+def test_collapse_layer_interval_rounds_outwards() -> None:
+    """Of two resamples nearly full confidence takes the lower and the higher one, each of which is one resample.
+
+    The drawing is row by row, so that the first of two resamples is the only one of a bootstrap of one.
+    """
+    curves = torch.stack([curve_with([0, 2, 0, 0])] * 10 + [curve_with([0, 0, 0, 2])] * 10)
+    intervals = {collapse_layer(curves, bootstrap=2, confidence=0.999, seed=seed).interval for seed in range(12)}
+    assert (2, 4) in intervals and intervals <= {(2, 2), (2, 4), (4, 4)}
+    for seed in range(12):
+        first = collapse_layer(curves, bootstrap=1, seed=seed).interval
+        both = collapse_layer(curves, bootstrap=2, confidence=0.999, seed=seed).interval
+        assert first is not None and both is not None
+        assert first[0] == first[1] and first[0] in both
+
+
+def test_collapse_layer_interval_leaves_out_resamples_without_a_collapse() -> None:
+    """One steep fall among two rises: a resample without it, as 8 of 27 are, finds none and says nothing of where."""
+    curves = torch.stack([curve_with([0, 10, 0]), curve_with([-4, -4, -4]), curve_with([-4, -4, -4])])
+    found = collapse_layer(curves)
+    assert (found.layer, found.interval) == (2, (2, 2))
+    assert found.consistency == pytest.approx(1 / 3)
 
 
 def test_collapse_layer_interval_depends_on_the_seed_alone() -> None:

@@ -590,6 +590,15 @@ def test_layer_flops_and_its_kin_reject() -> None:
         _ = Flops() + 1  # type: ignore[operator]
 
 
+def test_flops_of_an_empty_prompt_are_none_with_any_head() -> None:
+    """Also where the head reads the last position: there is none."""
+    for head in ("none", "last", "all"):
+        assert prefill_flops(LLAVA_1_5_7B, text_tokens=0, visual_tokens=0, lm_head=head).total == 0
+        empty = {"text_tokens": 0, "visual_tokens": 2, "prune_layer": 1, "keep": 0}
+        assert pruned_prefill_flops(LLAVA_1_5_7B, **empty, lm_head=head).lm_head == 0
+    assert prefill_flops(LLAVA_1_5_7B, text_tokens=1, visual_tokens=0, lm_head="last").lm_head == 2 * 4096 * 32_064
+
+
 def test_decode_flops_reject_half_a_pruning() -> None:
     with pytest.raises(ValueError, match="prune_layer and keep must be given together, got prune_layer=2, keep=None"):
         decode_flops(LLAVA_1_5_7B, text_tokens=1, visual_tokens=1, prune_layer=2)

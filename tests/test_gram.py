@@ -87,6 +87,21 @@ def test_centred_of_equal_rows_is_exactly_zero(samples: int, value: float) -> No
     assert (density_matrix(features) == 0).all()
 
 
+@pytest.mark.parametrize("exponents", [(1023, -1074), (1000, -1000), (-1074, 1023), (1023, -500), (0, -1074)])
+def test_density_matrix_of_columns_that_lie_as_far_apart_as_float64_allows(exponents: tuple[int, int]) -> None:
+    """2^2097 between them: the faint column counts for nothing, and no power of two leaves the range on the way."""
+    columns = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    features = torch.stack([torch.ldexp(c, torch.tensor(e)) for c, e in zip(columns.T, exponents, strict=True)], 1)
+    assert (features != 0).sum() == 4
+    large = int(exponents[1] > exponents[0])
+    expected = torch.zeros(2, 2, dtype=torch.float64)
+    expected[large, large] = 1.0
+    for side in ("covariance", "auto"):
+        assert torch.equal(density_matrix(features, side=side), expected)
+    assert centred(features).tolist() == features.tolist()
+    assert spectrum(features).tolist() == [1.0, 0.0]
+
+
 def test_centred_once_leaves_a_variance_that_is_not_there() -> None:
     features = torch.full((3, 1), 0.1, dtype=torch.float64)
     assert (features - features.mean(-2, keepdim=True)).abs().max() > 0

@@ -94,6 +94,9 @@ def against_budget() -> Figure:
             style = {"color": f"C{number}", "linestyle": dashes[number]}
             place.plot(keeps, shares.mean(0), marker="o", markersize=3, label=scorer, **style)
             place.fill_between(keeps, shares.min(0), shares.max(0), color=f"C{number}", alpha=0.1, linewidth=0)
+        floor = np.mean([_share(result, "none kept", layer, 0) for result in found])
+        place.axhline(floor, color=plt.rcParams["text.color"], linewidth=0.8, linestyle=(0, (2, 2)))
+        place.text(min(keeps), floor - 1, "nothing kept", fontsize=8, va="top")
         place.set_title(f"pruned at layer {layer}", fontsize=10)
         place.set(xlabel="visual tokens kept, of 144", xscale="log", xticks=keeps)
         place.set_xticklabels(keeps)

@@ -7,6 +7,7 @@
     {{ explore name | module.function | alt text | caption }}          where there is JavaScript, something to move in
                                                                        place of the figure; `name beneath`: beneath it
     {{ made module.function }}
+    {{ api entropyprune_ref.gram }}                                    all public names of a module
 
 Figures and text come from the functions in `docs/figures/`. An unknown name fails the build.
 """
@@ -28,6 +29,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 import listings
+import reference
 
 ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^(?P<indent>[ ]*)\{\{ (?P<kind>\w+) (?P<rest>.+?) \}\}[ ]*$", re.MULTILINE)
@@ -83,7 +85,7 @@ def figure(rest: str, page: Page, config: Any, files: Files) -> str:
         if files.get_file_from_path(target) is None:
             files.append(File.generated(config, target, content=drawn(name, scheme)))
         address = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
-        lines.append(f"![{alt}]({address}#only-{scheme})")
+        lines.append(f"![{alt}]({address}#only-{scheme}){{ loading=lazy }}")
     lines += [f"<figcaption>{caption}</figcaption>", "</figure>"]
     return "\n".join(lines)
 
@@ -123,6 +125,7 @@ KINDS: dict[str, Callable[[str, Page, Any, Files], str]] = {
     "figure": figure,
     "explore": explore,
     "made": made,
+    "api": reference.api,
 }
 
 

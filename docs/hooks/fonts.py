@@ -88,16 +88,17 @@ def characters(family: str) -> frozenset[str]:
 
 
 def licence(face: Face) -> str:
-    """Returns what a font says of its licence itself."""
+    """Returns the notice that a font carries, and the text of the SIL Open Font License, under which both are."""
     names = TTFont(original(face))["name"]
-    return "\n".join(str(names.getDebugName(number)) for number in (0, 13, 14))
+    terms = (packages.fetch(FACES[0].package) / "LICENSE.txt").read_text()
+    return f"{names.getDebugName(0)}\n\n{terms[terms.index('This Font Software is licensed') :]}"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the fonts, and beside each family what it says of its licence."""
+    """Adds the fonts, and beside each family its licence."""
     for face in FACES:
         files.append(File.generated(config, f"assets/fonts/{face.name}.woff2", content=cut(face)))
     for face in FACES:
         if "-" not in face.name.removeprefix("jetbrains-"):
-            files.append(File.generated(config, f"assets/fonts/{face.name}.txt", content=licence(face) + "\n"))
+            files.append(File.generated(config, f"assets/fonts/{face.name}.txt", content=licence(face)))
     return files

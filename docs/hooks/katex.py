@@ -63,6 +63,8 @@ def on_files(files: Files, config: Any) -> Files:
     for path in [folder / "katex.min.css", *sorted((folder / "fonts").glob("*.woff2"))]:
         target = f"assets/katex/{path.relative_to(folder).as_posix()}"
         files.append(File.generated(config, target, content=path.read_bytes()))
+    licence = folder.parent / "LICENSE"
+    files.append(File.generated(config, "assets/katex/LICENSE.txt", content=licence.read_text()))
     return files
 
 

@@ -12,7 +12,7 @@ SIDES = ("gram", "covariance")
 
 
 def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: str = "full") -> Flops:
-    r"""FLOPs of one decoder layer on `tokens` new tokens behind `cached` earlier ones (Eq. 6.1).
+    r"""Counts the FLOPs of one decoder layer on `tokens` new tokens after `cached` earlier ones (Eq. 6.1).
 
     $$
     F(n) = \underbrace{2nd \cdot h d_h}_{q} + \underbrace{4nd \cdot h_{kv} d_h}_{k,\,v}
@@ -25,10 +25,10 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
     $c = 0$ this is the familiar $8nd^2 + 4n^2d + 6ndm$.
 
     Args:
-        size: the decoder.
-        tokens: tokens that enter the layer, at least 0.
-        cached: keys and values that wait in the cache, at least 0.
-        attention: which pairs of tokens count. `"full"`: the whole score matrix, what explicit attention computes and
+        size: The decoder.
+        tokens: Tokens that enter the layer, at least 0.
+        cached: Keys and values that wait in the cache, at least 0.
+        attention: Which pairs of tokens count. `"full"`: the whole score matrix, what explicit attention computes and
             what other papers write; `"causal"`: only pairs that the causal mask allows, the useful work of a kernel
             that skips the rest; `"none"`: linear layers only, what a counter of operators sees when attention is a
             fused kernel.
@@ -37,8 +37,8 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
         FLOPs of one layer for one sequence; multiply by the batch for a batch.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is negative, or `attention` is none of the three.
+        TypeError: A count is not an int.
+        ValueError: A count is negative, or `attention` is none of the three.
 
     Examples:
         One token, every size 1: q 2, k and v 4, o 2, one score 2, one value 2, three matrices 6.
@@ -68,16 +68,16 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
 
 
 def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") -> Flops:
-    r"""FLOPs of the vision tower on `images` images (part of Eq. 6.2).
+    r"""Counts the FLOPs of the vision tower on `images` images (part of Eq. 6.2).
 
     The patch embedding is a convolution whose stride is its size, $2 \cdot \text{patches} \cdot d_v \cdot
     \text{channels} \cdot \text{patch\_size}^2$; then every layer sees `size.tokens` tokens, the class token among them.
     A tower is not causal: `"causal"` counts its attention in full.
 
     Args:
-        size: the tower.
-        images: images (or tiles, or frames), at least 0.
-        attention: as in `layer_flops`.
+        size: The tower.
+        images: Images (or tiles, or frames), at least 0.
+        attention: As in `layer_flops`.
 
     Returns:
         FLOPs, all of them in the term `vision_tower`.
@@ -104,11 +104,11 @@ def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") 
 
 
 def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
-    r"""FLOPs of the projector, $2N(\texttt{inputs} \cdot \texttt{outputs} + \texttt{outputs}^2)$ (part of Eq. 6.2).
+    r"""Counts the FLOPs of the projector, $2N(inputs \cdot outputs + outputs^2)$ (part of Eq. 6.2).
 
     Args:
-        size: the projector.
-        visual_tokens: tokens $N$ that pass through it, at least 0.
+        size: The projector.
+        visual_tokens: Tokens $N$ that pass through it, at least 0.
 
     Returns:
         FLOPs, all of them in the term `projector`.
@@ -127,7 +127,7 @@ def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
 
 
 def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", eigen_cost: int = 9) -> Flops:
-    r"""FLOPs of the method itself, spent once per prompt: scoring every visual token (Eq. 6.4).
+    r"""Counts the FLOPs of the method itself, spent once per prompt: scoring every visual token (Eq. 6.4).
 
     $$
     N \left( h d_h + 2\, s^2\, \bar s + \texttt{eigen\_cost} \cdot s^3 \right),
@@ -137,11 +137,11 @@ def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", 
     for centring, forming the matrix, and its eigenvalues.
 
     Args:
-        size: the decoder; only `heads` and `head_dim` are read, since queries have all heads also under grouped-query
+        size: The decoder; only `heads` and `head_dim` are read, since queries have all heads also under grouped-query
             attention.
-        visual_tokens: tokens that are scored $N$, at least 0.
+        visual_tokens: Tokens that are scored $N$, at least 0.
         side: `"gram"` for the `heads` x `heads` matrix, `"covariance"` for the `head_dim` x `head_dim` one.
-        eigen_cost: the constant of the eigensolver, at least 0. The default 9 is the textbook figure for a symmetric
+        eigen_cost: The constant of the eigensolver, at least 0. The default 9 is the textbook figure for a symmetric
             eigendecomposition by QR with the eigenvectors (Golub and Van Loan, Matrix Computations, section 8.3), an
             upper estimate here, as eigenvalues alone take about 4/3. No counter sees this term.
 
@@ -149,8 +149,8 @@ def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", 
         FLOPs, all of them in the term `scoring`.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is negative, or `side` is neither of the two.
+        TypeError: A count is not an int.
+        ValueError: A count is negative, or `side` is neither of the two.
 
     Examples:
         One token of 2 heads with 3 features: centring 6, Gram matrix 2 * 4 * 3, eigenvalues 9 * 8.

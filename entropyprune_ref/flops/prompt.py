@@ -11,7 +11,7 @@ LM_HEAD = ("none", "last", "all")
 def _front(
     size: DecoderSize, visual_tokens: int, vision: VisionSize | None, projector: ProjectorSize | None, attention: str
 ) -> Flops:
-    """What turns images into visual tokens: the tower and the projector, as far as they are asked for."""
+    """Counts what turns images into visual tokens: the tower and the projector, where they are asked for."""
     front = Flops()
     if vision is not None:
         require_kind("vision", vision, VisionSize)
@@ -51,24 +51,24 @@ def prefill_flops(
     vision: VisionSize | None = None,
     projector: ProjectorSize | None = None,
 ) -> Flops:
-    r"""FLOPs of an unpruned prompt, $L \cdot F(N + T)$ and what is asked for around it (Eq. 6.2).
+    r"""Counts the FLOPs of an unpruned prompt, $L \cdot F(N + T)$, and what is asked for around it (Eq. 6.2).
 
     Args:
-        size: the decoder.
-        text_tokens: text tokens $T$ in the prompt, at least 0; the system prompt counts.
-        visual_tokens: visual tokens $N$ in the prompt, at least 0.
+        size: The decoder.
+        text_tokens: Text tokens $T$ in the prompt, at least 0; the system prompt counts.
+        visual_tokens: Visual tokens $N$ in the prompt, at least 0.
         attention: `"full"`, `"causal"` or `"none"`, as in `layer_flops`.
-        lm_head: positions that the language-model head is applied to: `"none"`, `"last"` (all that generation needs) or
+        lm_head: Positions that the language-model head is applied to: `"none"`, `"last"` (all that generation needs) or
             `"all"` (what most implementations compute by default).
-        vision: the tower, if it is to be counted; one image per `vision.patches` visual tokens.
-        projector: the projector, if it is to be counted; on all visual tokens.
+        vision: The tower, if it is to be counted; one image per `vision.patches` visual tokens.
+        projector: The projector, if it is to be counted; on all visual tokens.
 
     Returns:
         FLOPs of one prompt.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is negative, an option is unknown, `visual_tokens` is no whole number of images of `vision`,
+        TypeError: A count is not an int.
+        ValueError: A count is negative, an option is unknown, `visual_tokens` is no whole number of images of `vision`,
             or `projector` does not fit its neighbours.
 
     Examples:
@@ -102,26 +102,26 @@ def pruned_prefill_flops(
     projector: ProjectorSize | None = None,
     scoring: bool = False,
 ) -> Flops:
-    r"""FLOPs of a pruned prompt, $K \cdot F(N + T) + (L - K) \cdot F(k + T)$ and what is around it (Eq. 6.3).
+    r"""Counts the FLOPs of a pruned prompt, $K \cdot F(N + T) + (L - K) \cdot F(k + T)$ and around it (Eq. 6.3).
 
     Args:
-        size: the decoder.
-        text_tokens: text tokens $T$ in the prompt, at least 0.
-        visual_tokens: visual tokens $N$ before pruning, at least 0; tower and projector see all of them.
+        size: The decoder.
+        text_tokens: Text tokens $T$ in the prompt, at least 0.
+        visual_tokens: Visual tokens $N$ before pruning, at least 0; tower and projector see all of them.
         prune_layer: $K$, the first layer that runs pruned, from 1 to `size.layers - 1`.
-        keep: visual tokens $k$ that are kept, from 0 to `visual_tokens`.
+        keep: Visual tokens $k$ that are kept, from 0 to `visual_tokens`.
         attention: `"full"`, `"causal"` or `"none"`, as in `layer_flops`.
         lm_head: `"none"`, `"last"` or `"all"`, as in `prefill_flops`; all are the $k + T$ that are left.
-        vision: the tower, if it is to be counted.
-        projector: the projector, if it is to be counted.
-        scoring: whether to count the method's own cost (Eq. 6.4, Gram side).
+        vision: The tower, if it is to be counted.
+        projector: The projector, if it is to be counted.
+        scoring: Whether to count the method's own cost (Eq. 6.4, Gram side).
 
     Returns:
         FLOPs of one prompt.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is out of range, or as in `prefill_flops`.
+        TypeError: A count is not an int.
+        ValueError: A count is out of range, or as in `prefill_flops`.
 
     Examples:
         One reading (inferred) that leads to the 68.2 % of the paper's abstract: LLaVA-1.5-7B, 128 tokens per layer on
@@ -159,23 +159,23 @@ def decode_flops(
     attention: str = "full",
     lm_head: str = "last",
 ) -> Flops:
-    r"""FLOPs of one decoding step: one new token against caches of $N + T$ and, once pruned, $k + T$ entries.
+    r"""Counts the FLOPs of one decoding step: a new token against caches of $N + T$ and, once pruned, $k + T$.
 
     Args:
-        size: the decoder.
-        text_tokens: text tokens in the caches, those generated before included, at least 0.
-        visual_tokens: visual tokens $N$ in the prompt, at least 0.
+        size: The decoder.
+        text_tokens: Text tokens in the caches, those generated before included, at least 0.
+        visual_tokens: Visual tokens $N$ in the prompt, at least 0.
         prune_layer: $K$, from 1 to `size.layers - 1`; None if the prompt was not pruned.
-        keep: visual tokens $k$ kept, from 0 to `visual_tokens`; given with `prune_layer`, and only with it.
-        attention: as in `layer_flops`; `"full"` and `"causal"` are the same for a single token.
-        lm_head: as in `prefill_flops`; `"last"` and `"all"` are the same for a single token.
+        keep: Visual tokens $k$ kept, from 0 to `visual_tokens`; given with `prune_layer`, and only with it.
+        attention: As in `layer_flops`; `"full"` and `"causal"` are the same for a single token.
+        lm_head: As in `prefill_flops`; `"last"` and `"all"` are the same for a single token.
 
     Returns:
         FLOPs of one step for one sequence.
 
     Raises:
-        TypeError: a count is not an int.
-        ValueError: a count is out of range, or only one of `prune_layer` and `keep` is given.
+        TypeError: A count is not an int.
+        ValueError: A count is out of range, or only one of `prune_layer` and `keep` is given.
 
     Examples:
         An empty cache is a prompt of one token:

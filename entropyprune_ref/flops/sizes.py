@@ -15,18 +15,18 @@ class DecoderSize:
     r"""The numbers of a Llama-style decoder that its FLOPs depend on.
 
     Args:
-        layers: decoder layers $L$.
-        hidden: hidden size $d$.
-        heads: query heads $h$.
-        kv_heads: key/value heads $h_{kv}$, a divisor of `heads`; fewer than `heads` is grouped-query attention.
-        head_dim: size of one head $d_h$, free: `heads * head_dim` need not be `hidden`.
-        mlp: inner size of the MLP $m$.
+        layers: Decoder layers $L$.
+        hidden: Hidden size $d$.
+        heads: Query heads $h$.
+        kv_heads: Key/value heads $h_{kv}$, a divisor of `heads`; fewer than `heads` is grouped-query attention.
+        head_dim: Size of one head $d_h$, free: `heads * head_dim` need not be `hidden`.
+        mlp: Inner size of the MLP $m$.
         mlp_matrices: 3 for a gated MLP (gate, up, down: Llama, Qwen), 2 for a plain one.
-        vocabulary: rows of the language-model head; read only if the head is counted.
+        vocabulary: Rows of the language-model head; read only if the head is counted.
 
     Raises:
-        TypeError: a field is not an int.
-        ValueError: a field is below 1, or `heads` is not a multiple of `kv_heads`.
+        TypeError: A field is not an int.
+        ValueError: A field is below 1, or `heads` is not a multiple of `kv_heads`.
     """
 
     layers: int
@@ -79,19 +79,19 @@ class VisionSize:
     r"""The numbers of a CLIP-style vision tower that its FLOPs depend on.
 
     Args:
-        layers: layers that are actually run. LLaVA-1.5 reads the state after the last but one of 24 layers, so 23 are
+        layers: Layers that are actually run. LLaVA-1.5 reads the state after the last but one of 24 layers, so 23 are
             needed; Hugging Face's `LlavaForConditionalGeneration` runs all 24 and reads the penultimate state.
             The preset counts the 23; `dataclasses.replace(CLIP_VIT_L_14_336, layers=24)` is what that code does.
-        hidden: hidden size, a multiple of `heads`.
-        heads: attention heads.
-        mlp: inner size of the two-matrix MLP.
-        image_size: height and width of the square image in pixels, a multiple of `patch_size`.
-        patch_size: height and width of a patch in pixels.
-        channels: colour channels.
+        hidden: Hidden size, a multiple of `heads`.
+        heads: Attention heads.
+        mlp: Inner size of the two-matrix MLP.
+        image_size: Height and width of the square image in pixels, a multiple of `patch_size`.
+        patch_size: Height and width of a patch in pixels.
+        channels: Colour channels.
 
     Raises:
-        TypeError: a field is not an int.
-        ValueError: a field is below 1, or does not divide as said above.
+        TypeError: A field is not an int.
+        ValueError: A field is below 1, or does not divide as said above.
 
     Examples:
         >>> CLIP_VIT_L_14_336.patches, CLIP_VIT_L_14_336.tokens
@@ -131,12 +131,12 @@ class ProjectorSize:
     """The two linear layers from the tower to the decoder: `inputs` to `outputs`, then `outputs` to `outputs`.
 
     Args:
-        inputs: hidden size of the vision tower.
-        outputs: hidden size of the decoder.
+        inputs: Hidden size of the vision tower.
+        outputs: Hidden size of the decoder.
 
     Raises:
-        TypeError: a field is not an int.
-        ValueError: a field is below 1.
+        TypeError: A field is not an int.
+        ValueError: A field is below 1.
     """
 
     inputs: int

@@ -1,4 +1,4 @@
-"""Section 6, the result of every count: FLOPs in named terms that add up, and the share that pruning spares.
+"""Section 6, the result of every count: FLOPs in named terms that add up, and the share that pruning saves.
 
 Everything is a Python int, so nothing is rounded and nothing overflows.
 """
@@ -16,14 +16,14 @@ class Flops:
     Args:
         query_projection: `hidden` to all query heads.
         key_value_projections: `hidden` to all key heads and all value heads.
-        output_projection: all query heads back to `hidden`.
-        attention_scores: queries times keys.
-        attention_values: attention weights times values.
-        mlp: every matrix of the MLP.
+        output_projection: All query heads back to `hidden`.
+        attention_scores: Queries times keys.
+        attention_values: Attention weights times values.
+        mlp: Every matrix of the MLP.
         lm_head: `hidden` to the vocabulary.
-        vision_tower: patch embedding and every layer of the tower.
-        projector: both linear layers between tower and decoder.
-        scoring: the pruning method's own cost (Eq. 6.4).
+        vision_tower: Patch embedding and every layer of the tower.
+        projector: Both linear layers between tower and decoder.
+        scoring: The pruning method's own cost (Eq. 6.4).
 
     Examples:
         >>> (2 * Flops(mlp=3) + Flops(lm_head=4)).total
@@ -46,7 +46,7 @@ class Flops:
 
     @property
     def terms(self) -> dict[str, int]:
-        """The terms by name, in the order above."""
+        """Returns the terms by name, in the order above."""
         return asdict(self)
 
     @property
@@ -67,17 +67,17 @@ class Flops:
 
 
 def reduction(unpruned: Flops | int, pruned: Flops | int) -> Fraction:
-    """The share of the unpruned FLOPs that pruning spares, `1 - pruned / unpruned`, exactly.
+    """Computes the share of the unpruned FLOPs that pruning saves, `1 - pruned / unpruned`, exactly.
 
     Args:
         unpruned: FLOPs without pruning, more than 0.
         pruned: FLOPs with it, counted by the same rule.
 
     Returns:
-        The share, in [0, 1] unless pruning costs more than it spares.
+        The share, in [0, 1] unless pruning costs more than it saves.
 
     Raises:
-        TypeError: a count is neither `Flops` nor an int.
+        TypeError: A count is neither `Flops` nor an int.
         ValueError: `unpruned` is not positive, or `pruned` is negative.
 
     Examples:

@@ -92,11 +92,9 @@ def rotation_of(attention: Any) -> Any:
 
 
 def require_inference(model: Any) -> None:
-    """Raises in training mode if that draws anything at random or runs layers twice."""
+    """Raises in training mode if that draws anything at random."""
     if not model.training:
         return
-    if getattr(model, "is_gradient_checkpointing", False):
-        raise ValueError("model must not use gradient checkpointing while it is pruned")
     configs = [model.config, getattr(model.config, "text_config", None), getattr(model.config, "vision_config", None)]
     rates = {
         name: value

@@ -23,7 +23,7 @@ class Random:
     Source: none, a control.
 
     Args:
-        seed: any int of at least 0.
+        seed: Any int of at least 0.
     """
 
     seed: int = 0
@@ -33,7 +33,7 @@ class Random:
         require_integer("seed", self.seed, 0, 2**64 - 1)
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores in [0, 1)."""
+        """Returns scores in [0, 1)."""
         device = view.image_index.device
         scores = blank(view, device)
         for row, positions in visual_rows(view):
@@ -68,7 +68,7 @@ class UniformStride:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores 0, -1, -2, ... in the order of keeping, anew for every image."""
+        """Returns scores 0, -1, -2, ... in the order of keeping, anew for every image."""
         scores = blank(view, view.image_index.device)
         for row, _ in visual_rows(view):
             images = view.image_index[row]
@@ -88,13 +88,13 @@ class QueryNorm:
     energy once queries are large (Eq. 3.4); that energy is centred over heads, this norm is not.
 
     Args:
-        highest: whether high norms are kept, or low ones.
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
 
     def __call__(self, view: LayerView) -> Scores:
-        """The norm, negative if low ones are kept."""
+        """Returns the norm, negative if low ones are kept."""
         queries = per_head("queries", view.queries, view.visual).transpose(1, 2).flatten(2)  # a token's lie together
         norm = queries.square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
@@ -107,13 +107,13 @@ class HiddenNorm:
     Source: none, a control.
 
     Args:
-        highest: whether high norms are kept, or low ones.
+        highest: Whether high norms are kept, or low ones.
     """
 
     highest: bool = True
 
     def __call__(self, view: LayerView) -> Scores:
-        """The norm, negative if low ones are kept."""
+        """Returns the norm, negative if low ones are kept."""
         norm = visual_hidden(view).square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
 
@@ -125,11 +125,11 @@ class LowestEntropy:
     Source: none, a control. If it does as well as the method, entropy does not tell which tokens matter.
 
     Args:
-        convention: which token entropy, Eqs. 3.1 to 3.3.
+        convention: Which token entropy, Eqs. 3.1 to 3.3.
     """
 
     convention: Convention = PAPER
 
     def __call__(self, view: LayerView) -> Scores:
-        """Minus the entropy, in nats (of the convention's kind)."""
+        """Returns minus the entropy, in nats (of the convention's kind)."""
         return 0 - EntropyScorer(self.convention)(view)

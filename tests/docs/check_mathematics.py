@@ -49,3 +49,19 @@ def test_another_file_under_the_same_name_is_refused(monkeypatch: pytest.MonkeyP
     with pytest.raises(RuntimeError, match="must have the SHA-512"):
         packages.fetch("katex@0.19.1")
     assert not list(tmp_path.iterdir())
+
+
+def test_fonts_are_small_and_have_the_characters_of_the_pages() -> None:
+    fonts = importlib.import_module("fonts")
+    assert sum(len(fonts.cut(face)) for face in fonts.FACES) <= 200_000
+    assert set("→←≤≥−×²·–—…λρ∎✓✗─│█▁⌈⊤") <= fonts.characters("inter") | fonts.characters("jetbrains-mono")
+    assert "☃" not in fonts.characters("inter") | fonts.characters("jetbrains-mono")
+    assert set("abzABZ019{}[]λρ─│█") <= fonts.characters("jetbrains-mono")
+
+
+def test_fonts_carry_their_notice_and_the_open_font_license() -> None:
+    fonts = importlib.import_module("fonts")
+    for face in fonts.FACES:
+        text = fonts.licence(face)
+        assert text.startswith("Copyright") and "SIL OPEN FONT LICENSE Version 1.1" in text
+        assert "Reserved Font Name" not in text.partition("PREAMBLE")[0]  # or a cut font could not keep its name

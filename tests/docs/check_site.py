@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs import chromium
-from tests.docs.visit import Visits, served, visit
+from tests.docs.visit import HEAVIEST, Visits, served, visit
 
 SITE = Path(os.environ.get("DOCS_SITE", Path(__file__).parents[2] / "site")).resolve()
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
@@ -25,30 +25,49 @@ def visits(request: pytest.FixtureRequest) -> Visits:
     assert len(PAGES) > 30, f"{SITE} must hold the built site: make docs"
     # all pages of source are made alike: axe-core looks at the longest of them
     seen = visit(SITE, PAGES, [page for page in PAGES if page not in SOURCES or page in LONGEST])
+    heaviest = sorted(seen.weights, key=lambda page: seen.weights[page])[-3:]
     request.config.get_terminal_writer().line(
         f"\n{seen.pages} pages x {seen.modes} modes, {seen.requests} requests, {len(seen.of('foreign'))} to other "
         f"hosts, {len(seen.of('console'))} console errors, {len(seen.of('axe'))} serious or critical violations on the "
-        f"{seen.checked_by_axe} pages that axe-core looked at"
+        f"{seen.checked_by_axe} pages that axe-core looked at; heaviest without fonts: "
+        + ", ".join(f"{page} {seen.weights[page] / 1000:.0f} kB" for page in reversed(heaviest))
     )
     return seen
 
 
-@pytest.mark.parametrize(
-    "kind", ["foreign", "console", "scheme", "mathematics", "overprint", "image", "alt", "id", "overflow", "axe"]
+KINDS = (
+    "foreign",
+    "console",
+    "scheme",
+    "mathematics",
+    "overprint",
+    "image",
+    "alt",
+    "id",
+    "overflow",
+    "axe",
+    "font",
+    "glyph",
+    "weight",
 )
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_pages_have_no_fault(visits: Visits, kind: str) -> None:
     assert visits.of(kind) == []
 
 
 FAULTY = """<!doctype html><html><head><title>x</title></head><body data-md-color-scheme="default">
 <div class="md-content"><p>An equation $x$ and another \\frac{1}{2}.</p><img src="missing.png">
-<p id="a"></p><p id="a"></p>
+<p id="a"></p><p id="a"></p><p>☃</p><code style="font-family: Inter">code</code>
 <p style="width: 3000px">wide</p><p style="color: #aaa; background: #bbb">faint</p>
 <span class="katex-html"><span class="katex-base">formula</span>
 <span class="katex-tag" style="position: relative; left: -2em">(1)</span></span>
+<script src="heavy.js"></script>
 <script src="http://192.0.2.1/foreign.js"></script><script>throw new Error("wrong")</script></div></body></html>"""
 
-SOUND = """<!doctype html><html lang="en"><title>x</title><main><h1>Sound</h1></main><script>
+SOUND = """<!doctype html><html lang="en"><title>x</title><body style="font-family: Inter">
+<main><h1>Sound → ∎</h1></main><script>
 const dark = matchMedia("(prefers-color-scheme: dark)")
 const follow = () => document.body.setAttribute("data-md-color-scheme", dark.matches ? "slate" : "default")
 dark.addEventListener("change", follow)
@@ -59,20 +78,10 @@ follow()
 def test_visit_sees_every_kind_of_fault(tmp_path: Path) -> None:
     (tmp_path / "faulty.html").write_text(FAULTY)
     (tmp_path / "sound.html").write_text(SOUND)
+    (tmp_path / "heavy.js").write_text("//" + " " * HEAVIEST)
     seen = visit(tmp_path, ["faulty.html", "sound.html"], ["faulty.html", "sound.html"])
     faulty = {fault.kind for fault in seen.faults if fault.page == "faulty.html"}
-    assert faulty == {
-        "foreign",
-        "console",
-        "scheme",
-        "mathematics",
-        "overprint",
-        "image",
-        "alt",
-        "id",
-        "overflow",
-        "axe",
-    }
+    assert faulty == set(KINDS)
     assert [fault for fault in seen.faults if fault.page == "sound.html" and "favicon" not in fault.where] == []
 
 

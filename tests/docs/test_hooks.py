@@ -65,6 +65,8 @@ def test_what_pages_ask_for_exists(path: Path) -> None:
             assert name in sources.definitions(file)
         elif kind == "plain":
             assert rest in sources.definitions(directives.listings.PLAIN)
+        elif kind == "api":
+            assert directives.reference.public_names(rest)
         else:
             module, _, name = rest.split(" | ")[kind == "explore"].strip().rpartition(".")
             assert name in sources.definitions(f"docs/figures/{module}.py")

@@ -2,8 +2,11 @@
 
 import functools
 import http.server
+import importlib
 import itertools
+import sys
 import threading
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +16,10 @@ from typing import Any
 
 from tests.docs import chromium
 
-FAULTS = (Path(__file__).parent / "faults.js").read_text()
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "hooks"))
+fonts = importlib.import_module("fonts")
+
+FAULTS, GLYPHS = ((Path(__file__).parent / name).read_text() for name in ("faults.js", "glyphs.js"))
 AXE = "axe-core@4.14.1"
 RUN_AXE = """
 axe.run({exclude: [".katex"]}, {resultTypes: ["violations"]}).then((result) => result.violations
@@ -29,6 +35,10 @@ document.adoptedStyleSheets = [...document.adoptedStyleSheets, still]
 """What a page looks like when it has come to rest is what counts."""
 SCHEMES = {"light": "default", "dark": "slate"}
 WIDTHS = {"desktop": 1280, "phone": 390}
+FONTS = {"code": ("JetBrains Mono", ("jetbrains-mono",)), "text": ("Inter", ("inter", "jetbrains-mono"))}
+"""What each kind of text is set in, and where its characters may come from."""
+HEAVIEST = 600_000
+"""Bytes of a page with all that it asks for, but for fonts, uncompressed."""
 BY_AXE = ("light desktop", "dark phone")
 """Both schemes and both widths: contrast does not depend on the width, nor structure on the scheme."""
 
@@ -52,6 +62,7 @@ class Visits:
     modes: int
     checked_by_axe: int
     requests: int
+    weights: dict[str, int]
 
     def of(self, *kinds: str) -> list[str]:
         """Returns the faults of some kinds, a line each, those of several modes together."""
@@ -92,14 +103,18 @@ def visit(folder: Path, pages: Sequence[str], by_axe: Sequence[str], browsers: i
     engine = (chromium.packages.fetch(AXE) / "axe.min.js").read_text()
     with served(folder) as root, ThreadPoolExecutor(browsers) as pool:
         shares = [pages[start::browsers] for start in range(browsers)]
-        seen = list(pool.map(lambda share: _visit_share(root, share, set(by_axe), engine), shares))
-    faults = [fault for share, _ in seen for fault in share]
+        seen = list(pool.map(lambda share: _visit_share(folder, root, share, set(by_axe), engine), shares))
+    faults = [fault for share, *_ in seen for fault in share]
+    weights = {page: weight for *_, share in seen for page, weight in share.items()}
     modes = len(SCHEMES) * len(WIDTHS)
-    return Visits(faults, len(pages), modes, len(by_axe), sum(requests for _, requests in seen))
+    return Visits(faults, len(pages), modes, len(by_axe), sum(requests for _, requests, _ in seen), weights)
 
 
-def _visit_share(root: str, pages: Sequence[str], by_axe: set[str], engine: str) -> tuple[list[Fault], int]:
+def _visit_share(
+    folder: Path, root: str, pages: Sequence[str], by_axe: set[str], engine: str
+) -> tuple[list[Fault], int, dict[str, int]]:
     faults: list[Fault] = []
+    weights: dict[str, int] = {}
     requests = 0
     with chromium.tab() as tab:
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -115,6 +130,13 @@ def _visit_share(root: str, pages: Sequence[str], by_axe: set[str], engine: str)
                 tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
                 _resize(tab, width)
                 found = tab.run(FAULTS)
+                if page not in weights:
+                    asked, wrong = _heard(tab, root)
+                    requests += len(asked)
+                    found += [*wrong, *_strange(tab.run(GLYPHS))]
+                    weights[page] = sum(_size(folder, address) for address in asked)
+                    if weights[page] > HEAVIEST:
+                        found.append(("weight", f"{weights[page]:,} bytes"))
                 if tab.run("document.body.getAttribute('data-md-color-scheme')") != attribute:
                     found.append(("scheme", "does not follow the system"))
                 if page in by_axe and f"{scheme} {device}" in BY_AXE:
@@ -124,25 +146,44 @@ def _visit_share(root: str, pages: Sequence[str], by_axe: set[str], engine: str)
                     ]
                 faults += [Fault(kind, page, f"{scheme} {device}", where) for kind, where in found]
             asked, wrong = _heard(tab, root)
-            requests += asked
+            requests += len(asked)
             faults += [Fault(kind, page, "any", where) for kind, where in wrong]
-    return faults, requests
+    return faults, requests, weights
+
+
+def _strange(used: list[tuple[str, str, str, str]]) -> list[tuple[str, str]]:
+    """What is not in the font that it should be in, and characters that the fonts of the site lack."""
+    faults = []
+    for kind, family, characters, place in used:
+        wanted, sources = FONTS[kind]
+        if family != wanted:
+            faults.append(("font", f"{kind} in {family}: {place}"))
+        known = frozenset().union(*(fonts.characters(source) for source in sources))
+        if missing := set(characters) - known:
+            faults.append(("glyph", f"{kind}: {' '.join(sorted(missing))}"))
+    return faults
+
+
+def _size(folder: Path, address: str) -> int:
+    """Bytes of a file of the site; fonts do not count."""
+    path = folder / urllib.parse.unquote(address)
+    return path.stat().st_size if path.is_file() and path.suffix != ".woff2" else 0
 
 
 def _resize(tab: chromium.Tab, width: int) -> None:
     tab.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
 
 
-def _heard(tab: chromium.Tab, root: str) -> tuple[int, list[tuple[str, str]]]:
-    """Requests since the last call, and what was wrong with them or on the console."""
-    requests = 0
+def _heard(tab: chromium.Tab, root: str) -> tuple[set[str], list[tuple[str, str]]]:
+    """What was asked for since the last call, from the root of the site, and what was wrong there or on the console."""
+    requests: set[str] = set()
     wrong: list[tuple[str, str]] = []
     heard = ("Network.requestWillBeSent", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
     for event in tab.taken(*heard):
         match event["method"]:
             case "Network.requestWillBeSent":
-                requests += 1
                 url = event["request"]["url"]
+                requests.add(urllib.parse.urlsplit(url).path.lstrip("/"))
                 if not url.startswith((root, "data:", "blob:")):
                     wrong.append(("foreign", url))
             case "Runtime.exceptionThrown":

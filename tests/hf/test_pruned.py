@@ -303,6 +303,37 @@ def test_flash_attention_gets_no_positions_with_gaps(name: str, monkeypatch: pyt
     assert positions[2] is None and positions[3] is None
 
 
+def test_gradients_flow_through_what_is_left_with_activation_checkpointing_too() -> None:
+    """Of the logits of a pruned prompt, with respect to the word embeddings: those of the masked model."""
+    model, prompt = tiny_model("Llava"), fixed_prompt("Llava")
+    weight = model.get_input_embeddings().weight
+    gradients = []
+
+    def loss(logits: Tensor, index: Tensor) -> Tensor:
+        rows, slots = (run.last.index >= 0).nonzero(as_tuple=True)
+        return logits[rows, index[rows, slots]].square().sum()
+
+    inputs = positioned(prompt.inputs)
+    try:
+        weight.requires_grad_(True)
+        for checkpointing in (False, True):
+            if checkpointing:
+                model.train().activation_checkpointing_enable()
+            with pruned(model, PRUNER) as run:
+                logits = model(**inputs, use_cache=False).logits
+                value = loss(logits, torch.arange(logits.shape[1]).expand(3, -1))
+                gradients += torch.autograd.grad(value, weight)
+        with masked_out(model.eval(), prompt.attended, run.last.kept, 2):
+            gradients += torch.autograd.grad(loss(model(**inputs, use_cache=False).logits, run.last.index), weight)
+    finally:
+        model.activation_checkpointing_disable()
+        weight.requires_grad_(False)
+        model.eval()
+    scale = gradients[2].abs().max()
+    assert scale > 1
+    assert all((gradient - gradients[2]).abs().max() < 1e-12 * scale for gradient in gradients)
+
+
 def snapshot(model: Any) -> dict[str, Any]:
     """All attributes of all modules, hooks among them, by identity and content."""
     found: dict[str, Any] = {}

@@ -169,6 +169,13 @@ def test_llava_refuses_a_pruner_that_leaves_nothing(model: Llava) -> None:
     """A prompt of one image and no word, all of it dropped: there would be nothing to answer from."""
     message = "keep must be at least 1 for a prompt without text, got 0 in prompt 0"
     refused(lambda: model(BATCH.images, torch.full((1, 9), 3), pruner=EntropyPrune(1, 0)), ValueError, message)
+    padded = make_batch([[2, -1], [-1]], CONFIG, 0)  # padding is not dropped, but nor is it anything to answer from
+    message = "keep must be at least 1 for a prompt without text, got 0 in prompt 1"
+    refused(
+        lambda: model(padded.images, padded.ids, attended=padded.attended, pruner=EntropyPrune(1, 0)),
+        ValueError,
+        message,
+    )
 
 
 def test_llava_refuses_rows_that_would_be_pruned_at_different_layers(model: Llava) -> None:

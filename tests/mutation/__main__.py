@@ -1,0 +1,188 @@
+"""`make mutate`: changes the source, one spot at a time, and tells which changes no test notices.
+
+    python -m tests.mutation run [ROOM...]      # go on where the last run stopped
+    python -m tests.mutation summary [ROOM...]  # what is known so far
+
+Nothing is changed in place: every room has a copy of the tree and a session of cosmic-ray in `.cache/mutate/ROOM`. A
+session is begun anew when the modules of its room have changed; when only tests have changed, the changes that had
+survived are tried again. Survivors are expected in `survivors.toml`, each with the reason why no test can notice it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from .rooms import ROOMS, SKIPPED, Room
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "mutate"
+COPIED = ("entropyprune_ref", "tests", "results", "pyproject.toml", "README.md")
+ENVIRONMENT = {
+    "HYPOTHESIS_PROFILE": "quick",
+    "PYTHONDONTWRITEBYTECODE": "1",  # two changes within one second would share their bytecode
+    "OMP_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs rooms, or only sums up; 1 if a survivor has no reason or too many survive."""
+    command, names = arguments[0], arguments[1:] or list(ROOMS)
+    if command == "run":
+        for name in names:
+            run(name, ROOMS[name])
+    return summary(names)
+
+
+def run(name: str, room: Room) -> None:
+    """Prepares the session of a room if needed, and executes what is left of it."""
+    folder = CACHE / name
+    tree, session, config = folder / "tree", folder / "session.sqlite", folder / "config.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(tree, ignore_errors=True)
+    for entry in COPIED:
+        if (ROOT / entry).is_dir():
+            shutil.copytree(ROOT / entry, tree / entry, ignore=shutil.ignore_patterns("__pycache__"))
+        elif (ROOT / entry).exists():
+            shutil.copy(ROOT / entry, tree / entry)
+    socket = Path("/tmp") / f"mutate-{os.getpid()}-{name}"  # the path of a socket must be short
+    asked = [sys.executable, "-S", str(tree / "tests/mutation/warm.py"), "ask", str(socket), *room.tests]
+    config.write_text(_config(room, " ".join(asked)))
+    modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
+    tests = _digest(sorted((tree / "tests").rglob("*.py")))
+    known = json.loads((folder / "digest.json").read_text()) if (folder / "digest.json").exists() else {}
+    if known.get("modules") != modules or not session.exists():
+        session.unlink(missing_ok=True)
+        _cosmic("init", str(config), str(session), folder=tree)
+        subprocess.run([_tool("cr-filter-operators"), str(session), str(config)], cwd=tree, check=True)
+    elif known.get("tests") != tests:
+        with sqlite3.connect(session) as database:
+            database.execute("delete from work_results where test_outcome = 'SURVIVED'")
+    (folder / "digest.json").write_text(json.dumps({"modules": modules, "tests": tests}))
+    server = subprocess.Popen(
+        [sys.executable, str(tree / "tests/mutation/warm.py"), "serve", str(socket)],
+        cwd=tree,
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not socket.exists():
+            if server.poll() is not None:
+                raise RuntimeError("the process that runs the tests has ended")
+            time.sleep(0.2)
+        began = time.monotonic()
+        if subprocess.run(asked, cwd=tree).returncode:
+            raise RuntimeError(f"{name}: the tests must pass without any change, see {tree / 'last.log'}")
+        print(f"{name}: the tests take {time.monotonic() - began:.0f} s without a change", flush=True)
+        _cosmic("exec", str(config), str(session), folder=tree)
+    finally:
+        server.kill()
+        server.wait()
+        socket.unlink(missing_ok=True)
+
+
+def _config(room: Room, command: str) -> str:
+    paths = json.dumps([f"entropyprune_ref/{module}" for module in room.modules])
+    return (
+        f'[cosmic-ray]\nmodule-path = {paths}\ntimeout = 300.0\nexcluded-modules = []\ntest-command = "{command}"\n'
+        '[cosmic-ray.distributor]\nname = "local"\n'
+        f"[cosmic-ray.filters.operators-filter]\nexclude-operators = {json.dumps(SKIPPED)}\n"
+    )
+
+
+def summary(names: Iterable[str]) -> int:
+    """Prints what was killed, by room, and every survivor that has no reason yet."""
+    reasons = tomllib.loads((Path(__file__).parent / "survivors.toml").read_text()).get("survivor", [])
+    explained = {(entry["module"], entry["old"], entry["new"]): entry["reason"] for entry in reasons}
+    print(f"{'room':<12}{'changes':>9}{'tried':>7}{'noticed':>9}{'survived':>10}{'explained':>11}{'rate':>8}")
+    total: Counter[str] = Counter()
+    unexplained = []
+    for name in names:
+        if not (CACHE / name / "session.sqlite").exists():
+            print(f"{name:<12}   not run")
+            continue
+        counts, survivors = _results(CACHE / name)
+        known = [change for change in survivors if change in explained]
+        unexplained += [change for change in survivors if change not in explained]
+        counts["explained"] = len(known)
+        total += counts
+        _print(name, counts)
+    _print("all", total)
+    for module, old, new in unexplained:
+        print(f"\nsurvived, without a reason: {module}\n  - {old}\n  + {new}")
+    tried = total["noticed"] + total["survived"]
+    return int(bool(unexplained) or (tried > 0 and total["noticed"] < 0.95 * tried))
+
+
+def _print(name: str, counts: Counter[str]) -> None:
+    tried = counts["noticed"] + counts["survived"]
+    print(
+        f"{name:<12}{counts['changes']:>9}{tried:>7}{counts['noticed']:>9}{counts['survived']:>10}"
+        f"{counts['explained']:>11}{counts['noticed'] / max(tried, 1):>8.1%}"
+    )
+
+
+def _results(folder: Path) -> tuple[Counter[str], list[tuple[str, str, str]]]:
+    """Counts, and every survivor as module, line before and line after."""
+    query = (
+        "select m.module_path, m.operator_name, m.operator_args, m.occurrence, r.worker_outcome, r.test_outcome "
+        "from mutation_specs m left join work_results r on m.job_id = r.job_id"
+    )
+    counts: Counter[str] = Counter()
+    survivors = []
+    with sqlite3.connect(folder / "session.sqlite") as database:
+        rows = database.execute(query).fetchall()
+    for module, operator, arguments, occurrence, worker, outcome in rows:
+        if worker == "SKIPPED":
+            continue
+        counts["changes"] += 1
+        if outcome in ("KILLED", "INCOMPETENT"):
+            counts["noticed"] += 1
+        elif outcome == "SURVIVED":
+            counts["survived"] += 1
+            survivors.append((module, *_change(folder / "tree" / module, operator, arguments, occurrence)))
+    return counts, survivors
+
+
+def _change(path: Path, operator: str, arguments: str | None, occurrence: int) -> tuple[str, str]:
+    """The first line that differs, before and after."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    before = path.read_text()
+    after = mutate_code(before, get_operator(operator)(**json.loads(arguments or "{}")), occurrence) or before
+    pairs = zip(before.splitlines(), after.splitlines(), strict=False)
+    return next(((old.strip(), new.strip()) for old, new in pairs if old != new), ("", ""))
+
+
+def _sources(tree: Path, module: str) -> list[Path]:
+    path = tree / "entropyprune_ref" / module
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def _cosmic(command: str, *arguments: str, folder: Path) -> None:
+    subprocess.run(
+        [_tool("cosmic-ray"), command, *arguments], cwd=folder, check=True, env={**os.environ, **ENVIRONMENT}
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
