@@ -13,7 +13,7 @@ from ..evaluation.plan import GROUND_TRUTH, SHARES
 from ..llava import Llava
 from ..pictures.panels import Panel, save_picture
 from ._demo_tables import print_tables
-from ._shared import dump, json_option, load, progress, say, show, weights_option
+from ._shared import SEED, dump, json_option, load, progress, say, show, weights_option, writable_folder
 
 SHOWN = 16
 """Visual tokens kept in the picture."""
@@ -25,11 +25,16 @@ SHOWN = 16
 @click.option(
     "--images", default=64, show_default=True, help="Held-out images to draw, one question of each type on each."
 )
-@click.option("--seed", default=0, show_default=True, help="Which images are drawn.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which images are drawn.")
 @click.option("--rounds", default=5, show_default=True, help="Repetitions of every timing.")
 @click.option("--layer", type=int, help="Prune layer.  [default: the Entropy Collapse Layer found]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder of the picture."
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    default=Path("out"),
+    show_default=True,
+    help="Folder of the picture.",
 )
 @click.option("--full", is_flag=True, help="Every budget, contender and table, layer 1 too.")
 @weights_option
@@ -85,7 +90,7 @@ def _picture(model: Llava, result: Demo, seed: int, path: Path, patch: int) -> P
 
 
 def _print_brief(result: Demo, picture: Path) -> None:
-    """What the run found, on a screen's upper half."""
+    """Prints what the run found, in fifteen lines."""
     asked, visual = result.images * len(result.kinds), result.unpruned_cost.keep
     (right, _, _) = result.unpruned.accuracy()[0]
     say(f"Unpruned, {right:.1%} of {asked} questions about {result.images} new images are answered right.")
@@ -128,7 +133,7 @@ def _print_own(answer: OwnImage, done: str, question: str, picture: Path) -> Non
 
 
 def _record(result: Demo) -> dict[str, Any]:
-    """Everything found, for JSON."""
+    """Returns everything found, for JSON."""
     curves = result.curves.numpy()
     return {
         "images": result.images,
