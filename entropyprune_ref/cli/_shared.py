@@ -25,6 +25,7 @@ weights_option = click.option(
     type=click.Path(path_type=Path),
     help="A model that `train` made.  [default: the bundled one]",
 )
+device_option = click.option("--device", default="cpu", show_default=True, help="Where to compute, as torch names it.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 
 
