@@ -289,6 +289,7 @@ class Llava(nn.Module):
         """Returns a Hugging Face LLaVA (Llama text, CLIP vision) as a model of this class, weights copied.
 
         Raises:
+            TypeError: A configuration in place of a model.
             ValueError: Another architecture, or an option of theirs that this model does not have.
         """
         return cls._of(*from_transformers(model), origin="model")
