@@ -54,7 +54,7 @@ class Collapse:
         return self.layer is not None and self.layer < self.layers
 
     def __str__(self) -> str:
-        """One sentence for a reader."""
+        """Says in one sentence what was found."""
         if self.layer is None:
             return (
                 f"no entropy collapse found: the largest mean drop over {self.layers} layers is {self.drop:.3g} nats; "
@@ -70,7 +70,7 @@ class Collapse:
 
 
 def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64[Tensor, "*batch states"]:
-    r"""Matrix entropy of the visual tokens at every state (Eq. 4.1).
+    r"""Computes the matrix entropy of the visual tokens at every state (Eq. 4.1).
 
     $$H_i = H(states_i), \qquad i = 0 \dots L$$
 
@@ -102,7 +102,7 @@ def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64
 def collapse_layer(
     curves: Float[Tensor, "*samples states"], *, bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Collapse:
-    r"""The Entropy Collapse Layer: the state into which the entropy falls most, on average over samples (Eq. 4.2-4.5).
+    r"""Finds the Entropy Collapse Layer: the state into which the mean entropy falls most (Eqs. 4.2-4.5).
 
     $$D_{si} = curves_{s,i-1} - curves_{s,i} \tag{4.2}$$
 
@@ -171,7 +171,7 @@ def collapse_layer(
 
 
 def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float = 0.5) -> dict[str, int | None]:
-    r"""What other defensible definitions of the collapse layer say of the same curves, for comparison.
+    r"""Applies other defensible definitions of the collapse layer to the same curves, for comparison.
 
     - `relative_drop`: the largest mean over samples of $D_{si} / curves_{s,i-1}$ (0 where the entropy before is 0);
     - `first_drop`: the first mean drop of at least `share` of the range of the mean curve;
@@ -223,7 +223,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
 
 
 def _drops(curves: Tensor) -> tuple[Float64[Tensor, "samples layers"], float]:
-    """Drops of every sample (Eq. 4.2), and the size below which a drop is rounding."""
+    """Returns the drops of every sample (Eq. 4.2), and the size below which a drop is rounding."""
     require_floating("curves", curves, ("states",))
     if curves.ndim > 2 or curves.numel() == 0 or curves.shape[-1] < 2:
         raise ValueError(
@@ -236,7 +236,7 @@ def _drops(curves: Tensor) -> tuple[Float64[Tensor, "samples layers"], float]:
 
 
 def _steepest(drops: Float64[Tensor, "*batch layers"], floor: float) -> Int[Tensor, "*batch"]:
-    """The layer of the largest drop, the earliest within `floor` of it; 0 if none exceeds `floor`."""
+    """Returns the layer of the largest drop, the earliest within `floor` of it; 0 if none exceeds `floor`."""
     largest = drops.amax(-1, keepdim=True)
     earliest = (drops >= largest - floor).to(torch.int8).argmax(-1) + 1
     return torch.where(largest[..., 0] > floor, earliest, 0)

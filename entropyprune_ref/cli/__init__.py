@@ -1,4 +1,4 @@
-"""The command line: every command says what it found, also when it is nothing or speaks against the method."""
+"""The command line: every command says what it found, even if that is nothing or speaks against the method."""
 
 import sys
 from collections.abc import Sequence

@@ -33,7 +33,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def load(weights: Path | None) -> Llava:
-    """The bundled model, or the one in a file."""
+    """Returns the bundled model, or the one in a file."""
     return Llava.from_pretrained(weights)
 
 
@@ -42,7 +42,7 @@ class Report(Protocol):
     """Moves the bar of a stage, which appears at the first call."""
 
     def __call__(self, stage: str, done: int, total: int, **fields: Any) -> None:
-        """Says what is done of a stage, and what the columns behind the bar show."""
+        """Says how much of a stage is done, and what the columns after the bar show."""
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def progress(columns: str = "") -> Iterator[Report]:
     """Shows one bar a stage on stderr; gives a function to call with stage, done, total.
 
     Args:
-        columns: More text behind the bar: a format of the task's fields, such as `"{task.fields[loss]}"`.
+        columns: More text after the bar: a format of the task's fields, such as `"{task.fields[loss]}"`.
     """
     parts = [TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     more = [TimeRemainingColumn(), TextColumn(columns)] if columns else []
@@ -87,7 +87,7 @@ def dump(value: object) -> None:
 
 
 def plain(value: object) -> Any:
-    """The value in what JSON has."""
+    """Returns the value in types that JSON has."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Tensor | np.ndarray):

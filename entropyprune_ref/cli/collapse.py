@@ -32,7 +32,7 @@ from ._shared import SEED, dump, json_option, load, progress, say, show, weights
     type=click.Path(path_type=Path),
     default=Path("out/collapse.json"),
     show_default=True,
-    help="With --model: the curves, from which a run that was stopped goes on; the picture beside it.",
+    help="With --model: the file of curves, from which a stopped run continues; the picture goes beside it.",
 )
 @json_option
 def collapse(

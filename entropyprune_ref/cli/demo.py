@@ -135,7 +135,7 @@ def _print(result: Demo, picture: Path) -> None:
 
 
 def _print_accuracy(result: Demo, table: AtLayer) -> None:
-    """The table at one layer, and what it says."""
+    """Prints the table of one layer, and what it says."""
     kept = [str(budget.keep) for budget in result.budgets]
     rows = [[_label(c.name), *(f"{100 * mean:.1f}" for mean, _, _ in c.accuracy())] for c in table.contenders]
     widest = max((high - low) / 2 for c in table.contenders for _, low, high in c.accuracy())
@@ -169,7 +169,7 @@ def _label(name: str) -> str:
 
 
 def _record(result: Demo) -> dict[str, Any]:
-    """Everything found, for JSON."""
+    """Returns everything found, for JSON."""
     curves = result.curves.numpy()
     return {
         "images": result.images,

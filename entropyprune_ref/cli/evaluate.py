@@ -65,7 +65,7 @@ def evaluate(out: Path, images: int, seed: int, weights: Path | None, as_json: b
 
 
 def rounded(value: object) -> object:
-    """Floats to six digits behind the point, so that results are readable and small."""
+    """Returns floats rounded to six decimals, so that results are readable and small."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, dict):

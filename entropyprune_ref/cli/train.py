@@ -27,7 +27,7 @@ RECIPE = Recipe()
     "--decoder-steps", default=RECIPE.decoder_steps, show_default=True, help="Steps of projector and decoder."
 )
 def train(out: Path, seed: int, vision_steps: int, decoder_steps: int) -> None:
-    """Train a model on the little world; the same command goes on where a stopped run was."""
+    """Train a model on the little world; the same command continues a run that was stopped."""
     if vision_steps < 0 or decoder_steps < 0:
         raise click.UsageError(f"steps must be at least 0, got {vision_steps} and {decoder_steps}")
     recipe = Recipe(seed=seed, vision_steps=vision_steps, decoder_steps=decoder_steps)

@@ -1,4 +1,4 @@
-"""What pruning costs and spares on a given model: exact FLOPs of its prompts, and measured prefill time."""
+"""What pruning costs and saves on a given model: exact FLOPs of its prompts, and measured prefill time."""
 
 import time
 from collections import Counter
@@ -37,7 +37,7 @@ class Budget:
 
 
 def vision_size(config: LlavaConfig) -> VisionSize:
-    """The vision tower as the FLOPs formulas take it: its last layer is held but not run."""
+    """Returns the vision tower as the FLOPs formulas take it: its last layer has weights but is not run."""
     vision = config.vision
     return VisionSize(vision.layers - 1, vision.hidden, vision.heads, vision.mlp, vision.image_size, vision.patch_size)
 

@@ -1,4 +1,4 @@
-"""The whole method at work on the little world: where the entropy collapses, what pruning there costs and spares."""
+"""The whole method at work on the little world: where the entropy collapses, what pruning there costs and saves."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ PICTURED = ("PAPER", "RELEASED", "last-token-attention")
 """Whose kept tokens the picture shows."""
 
 FRESH = 1_000_000
-"""Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, behind the evaluation's."""
+"""Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, after the evaluation's."""
 
 
 @dataclass(frozen=True)

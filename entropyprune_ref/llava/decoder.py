@@ -106,7 +106,7 @@ class DecoderLayer(nn.Module):
 
 @dataclass
 class DecoderOutput:
-    """What a run through some layers leaves behind.
+    """Results of a run through some layers.
 
     Attributes:
         hidden: The state after the last of them.
