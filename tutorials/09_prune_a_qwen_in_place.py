@@ -175,8 +175,8 @@ assert found.first.array == "left_positions"
 # <details markdown><summary>Answers</summary>
 #
 # 1. Only if the gap is within what rounding of the queries does to the scores, some millionths in float32.
-# 2. At 16: the image starts at 3 and takes, by its larger side, 9 positions; a marker and three words follow. If they were
-#    renumbered it would stand at the number of tokens left, 18. The cell below reads both.
+# 2. At 16: the image starts at 3 and takes, by its larger side, 9 positions; a marker and three words follow.
+#    Renumbered it would stand at the number of tokens left, 18. The cell below reads both.
 #
 # </details>
 
