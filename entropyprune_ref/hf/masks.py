@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from jaxtyping import Bool
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask
 from transformers.masking_utils import create_causal_mask
 
 
@@ -44,13 +43,9 @@ def attended_tokens(
         if mask.shape != (batch, tokens):
             raise ValueError(f"attention_mask must have shape {(batch, tokens)}, got {tuple(mask.shape)}")
         return mask.bool().to(device)
-    if not getattr(cache, "is_compileable", False):
+    if not (isinstance(mask, Tensor) and mask.ndim == 4 and getattr(cache, "is_compileable", False)):
         shape = f"shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(f"attention_mask must have shape (batch, tokens) while the model is pruned, got {shape}")
-    if isinstance(mask, BlockMask):
-        rows, keys = torch.arange(batch, device=device)[:, None], torch.arange(tokens, device=device)[None]
-        last = torch.full_like(keys, mask.seq_lengths[0] - 1)
-        return mask.mask_mod(rows, torch.zeros_like(keys), last, keys).expand(batch, tokens).bool()
     row = mask[:, 0, -1, :tokens]
     return (row if row.dtype == torch.bool else row == 0).expand(batch, tokens).to(device)
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .config import DecoderConfig, LlavaConfig, VisionConfig
 
@@ -37,15 +37,39 @@ REQUIRED = {
 }
 """What a configuration of theirs must say, because this architecture has no other."""
 
+ABSENT = {
+    "text_config.is_causal": True,
+    "text_config.sliding_window": None,
+    "text_config.attention_chunk_size": None,
+    "text_config.layer_types": None,
+}
+"""The same for settings that a configuration need not have, with what their absence means. Their decoder reads them, or
+the cache that is made for it does: attention to every token before, and to no other, is all that there is here."""
+
 
 def from_transformers(model: Any) -> tuple[LlavaConfig, dict[str, Tensor]]:
-    """Returns configuration and copied tensors of a Hugging Face LLaVA. See `Llava.from_transformers`."""
+    """Returns configuration and copied tensors of a Hugging Face LLaVA. See `Llava.from_transformers`.
+
+    Raises:
+        TypeError: A configuration without a model.
+        ValueError: Another architecture, a model without its head, or one in two dtypes.
+    """
     config, tensors = translate(getattr(model, "config", model)), {}
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a LlavaForConditionalGeneration with its weights, got {type(model).__name__}")
     for name, tensor in model.state_dict().items():
         for pattern, replacement in RENAMED:
             name = re.sub(pattern, replacement, name)
         if not name.endswith("position_ids"):
             tensors[name] = tensor.detach().clone()
+    if "lm_head.weight" not in tensors:
+        raise ValueError(
+            f"model must be a LlavaForConditionalGeneration with its lm_head, got {type(model).__name__} without"
+        )
+    dtypes = {tensor.dtype: name for name, tensor in tensors.items()}
+    if len(dtypes) > 1:
+        found = " and ".join(f"{dtype} ({name})" for dtype, name in dtypes.items())
+        raise ValueError(f"model must have all weights in one dtype, got {found}")
     return config, tensors
 
 
@@ -58,10 +82,13 @@ def translate(config: Any) -> LlavaConfig:
     if getattr(config, "model_type", None) != "llava":
         got = getattr(config, "model_type", type(config).__name__)
         raise ValueError(f"model must be a LlavaForConditionalGeneration (model_type 'llava'), got {got!r}")
-    for path, expected in REQUIRED.items():
+    for path, expected in (REQUIRED | ABSENT).items():
         got = config
         for name in path.split("."):
-            got = got.get(name) if isinstance(got, dict) else getattr(got, name, None)
+            default = ABSENT.get(path)
+            got = got.get(name, default) if isinstance(got, dict) else getattr(got, name, default)
+        if path.endswith("layer_types") and isinstance(got, list) and set(got) == {"full_attention"}:
+            continue
         if got != expected:
             raise ValueError(f"model must have {path} = {expected!r}, got {got!r}")
     text, vision = config.text_config, config.vision_config

@@ -413,6 +413,13 @@ OTHERS = {  # message: where in the configuration, what there
         "text_config.rope_parameters",
         {"rope_theta": 1e4, "rope_type": "linear", "factor": 2.0},
     ),
+    r"text_config.is_causal = True, got False": ("text_config.is_causal", False),
+    r"text_config.sliding_window = None, got 4": ("text_config.sliding_window", 4),
+    r"text_config.attention_chunk_size = None, got 4": ("text_config.attention_chunk_size", 4),
+    r"text_config.layer_types = None, got \['full_attention', 'sliding_attention'\]": (
+        "text_config.layer_types",
+        ["full_attention", "sliding_attention"],
+    ),
 }
 
 
@@ -423,4 +430,40 @@ def test_from_transformers_refuses_another_architecture(message: str, change: tu
     (*path, name), value = change[0].split("."), change[1]
     setattr(getattr(model.config, path[0]) if path else model.config, name, value)
     with pytest.raises(ValueError, match=f"model must have {message}"):
+        Llava.from_transformers(model)
+
+
+def test_from_transformers_takes_full_attention_said_layer_by_layer() -> None:
+    model = their_model(SHAPES["square"])
+    model.config.text_config.layer_types = ["full_attention"] * 4
+    assert Llava.from_transformers(model).config.decoder.layers == 4
+
+
+def test_from_transformers_refuses_what_has_no_weights_or_no_head() -> None:
+    model = their_model(SHAPES["square"])
+    with pytest.raises(
+        TypeError, match="model must be a LlavaForConditionalGeneration with its weights, got LlavaConfig"
+    ):
+        Llava.from_transformers(model.config)
+    with pytest.raises(ValueError, match="with its lm_head, got LlavaModel without"):
+        Llava.from_transformers(model.model)
+
+
+@pytest.mark.parametrize("part", ["text_config", "vision_config"])
+@pytest.mark.parametrize(("layers", "tensor"), [(2, r"layers\.2\."), (9, r"layers\.[34]\.")])
+def test_from_transformers_refuses_another_number_of_layers_than_the_configuration_says(
+    part: str, layers: int, tensor: str
+) -> None:
+    model = their_model(SHAPES["square"])
+    getattr(model.config, part).num_hidden_layers = layers
+    with pytest.raises(ValueError, match=f"tensors of its configuration, got a difference in [a-z_.]*{tensor}"):
+        Llava.from_transformers(model)
+
+
+def test_from_transformers_refuses_weights_of_two_dtypes() -> None:
+    model = their_model(SHAPES["square"])
+    model.model.language_model.float()
+    with pytest.raises(
+        ValueError, match=r"all weights in one dtype, got torch.float\d\d \(.*\) and torch.float\d\d \("
+    ):
         Llava.from_transformers(model)
