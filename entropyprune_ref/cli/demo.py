@@ -12,7 +12,7 @@ from ..demo.run import PICTURED, Demo, draw, kept_by, run
 from ..evaluation.plan import GROUND_TRUTH, SHARES
 from ..llava import Llava
 from ..pictures.panels import Panel, save_picture
-from ._shared import dump, json_option, load, progress, say, show, weights_option
+from ._shared import SEED, dump, json_option, load, progress, say, show, weights_option, writable_folder
 
 SHOWN = 16
 """Visual tokens kept in the picture."""
@@ -24,11 +24,16 @@ SHOWN = 16
 @click.option(
     "--images", default=64, show_default=True, help="Held-out images to draw, one question of each type on each."
 )
-@click.option("--seed", default=0, show_default=True, help="Which images are drawn.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which images are drawn.")
 @click.option("--rounds", default=5, show_default=True, help="Repetitions of every timing.")
 @click.option("--layer", type=int, help="Prune layer.  [default: the Entropy Collapse Layer found]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder of the picture."
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    default=Path("out"),
+    show_default=True,
+    help="Folder of the picture.",
 )
 @weights_option
 @json_option

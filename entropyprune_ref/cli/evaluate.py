@@ -21,15 +21,33 @@ from ..llava import Llava
 from ..pictures.accuracy import save_accuracy
 from ..world.questions import SHIPPED
 from ..world.scenes import draw_scene
-from ._shared import Report, device_option, dump, json_option, load, plain, progress, say, weights_option
+from ._shared import (
+    SEED,
+    Report,
+    device_option,
+    dump,
+    json_option,
+    load,
+    plain,
+    progress,
+    say,
+    weights_option,
+    writable_folder,
+)
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; resumed if it exists.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    required=True,
+    help="Folder of results; resumed if it exists.",
+)
 @click.option(
     "--images", default=Plan.images, show_default=True, help="Held-out images, one question of each type on each."
 )
-@click.option("--seed", default=0, show_default=True, help="The training seed, noted in the results.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The training seed, noted in the results.")
 @click.option("--equal-cost", is_flag=True, help="Compare prune layers at the same cost instead of the same tokens.")
 @device_option
 @weights_option
@@ -40,8 +58,6 @@ def evaluate(
     """Measure accuracy over budgets, prune layers and scorers; write results.json, tables and a figure."""
     if images < 2:
         raise click.UsageError(f"--images must be at least 2, got {images}")
-    if seed < 0:
-        raise click.UsageError(f"--seed must be at least 0, got {seed}")
     model = load(weights).to(device)
     asked = SHIPPED if "after" not in model.config.vocabulary else (*SHIPPED, "next")
     with progress() as report:

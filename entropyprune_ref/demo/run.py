@@ -30,11 +30,11 @@ FRESH = 1_000_000
 
 @dataclass(frozen=True)
 class Demo:
-    """All that a run finds.
+    """Everything that a run finds.
 
     Attributes:
-        at: At the prune layer.
-        earlier: At layer 1, where that is another and the user asked for none; without timings.
+        at: Results at the prune layer.
+        earlier: Results at layer 1, if the prune layer is another and the user asked for none; without timings.
     """
 
     images: int
@@ -63,8 +63,8 @@ def run(
 
     Args:
         model: A model of the little world.
-        images: How many are drawn, at least 2; each is asked one question of every type.
-        seed: Which images.
+        images: Number of images drawn, at least 2; each is asked one question of every type.
+        seed: Number that decides which images.
         layer: The prune layer; default: the Entropy Collapse Layer of these images, or 1 where there is none.
         keeps: Visual tokens kept, one budget each.
         rounds: Repetitions of every timing; the timings take turns, so that a busy machine is busy for all.
