@@ -66,8 +66,7 @@ def test_pruned_generation_without_a_cache_prunes_alike_at_every_step(name: str)
         assert run.last.kept.shape[1] == kept.shape[1] + 3
 
 
-@every_family
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(("name", "attention"), [*((name, "sdpa") for name in FAMILIES), ("LlavaNext", "eager")])
 def test_pruned_generation_with_a_static_cache_is_that_with_a_growing_one(name: str, attention: str) -> None:
     model, prompt = tiny_model(name, attention=attention), fixed_prompt(name)
     with pruned(model, PRUNER):
