@@ -1,8 +1,9 @@
 r"""Section 4, when to prune: the entropy of every state, and the Entropy Collapse Layer where it falls.
 
-*State* $i$ is the sequence of hidden states that enters decoder layer $i$; state 0 are the embeddings, state $L$
-leaves the last of $L$ layers. `layer_entropy` gives the curve over states, `collapse_layer` the place of its largest
-drop and how far that place can be trusted, `other_definitions` what other rules say of the same curves.
+*State* $i$ is the sequence of hidden states at the input of decoder layer $i$, before any token is dropped there; state
+0 is the embeddings, state $L$ leaves the last of $L$ layers. `layer_entropy` gives the curve over states,
+`collapse_layer` the place of its largest drop and how far that place can be trusted, `other_definitions` what other
+rules say of the same curves.
 
 The paper describes the layer by "a sharp and consistent drop" and publishes no detector that we know of; the rule and
 its statistics here are ours (inferred).
@@ -32,7 +33,8 @@ class Collapse:
         sharpness: That drop less the mean of the other mean drops, in standard deviations of the others (Eq. 4.4);
             0 if none was found, infinite if the others have no spread.
         consistency: The fraction of samples that, taken alone, give the same answer, "none" being one (Eq. 4.5).
-        interval: Bootstrap interval of the layer over samples; `None` for a single sample or if none was found.
+        interval: Bootstrap interval of the layer of the *mean* curve, not of single samples; `None` for one sample or
+            if no drop was found.
         layers: Decoder layers in the curve.
     """
 
@@ -54,7 +56,7 @@ class Collapse:
         return self.layer is not None and self.layer < self.layers
 
     def __str__(self) -> str:
-        """One sentence for a reader."""
+        """Says in one sentence what was found."""
         if self.layer is None:
             return (
                 f"no entropy collapse found: the largest mean drop over {self.layers} layers is {self.drop:.3g} nats; "
@@ -70,7 +72,7 @@ class Collapse:
 
 
 def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64[Tensor, "*batch states"]:
-    r"""Matrix entropy of the visual tokens at every state (Eq. 4.1).
+    r"""Computes the matrix entropy of the visual tokens at every state (Eq. 4.1).
 
     $$H_i = H(states_i), \qquad i = 0 \dots L$$
 
@@ -102,7 +104,7 @@ def layer_entropy(states: Float[Tensor, "*batch states tokens dims"]) -> Float64
 def collapse_layer(
     curves: Float[Tensor, "*samples states"], *, bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Collapse:
-    r"""The Entropy Collapse Layer: the state into which the entropy falls most, on average over samples (Eq. 4.2-4.5).
+    r"""Finds the Entropy Collapse Layer: the state into which the mean entropy falls most (Eqs. 4.2-4.5).
 
     $$D_{si} = curves_{s,i-1} - curves_{s,i} \tag{4.2}$$
 
@@ -116,15 +118,15 @@ def collapse_layer(
       \tag{4.5}$$
 
     with the population standard deviation. $\varepsilon$ is what rounding can make of a flat curve: the larger of
-    $2^{10}$ units of float64 and 2 of the curves' own dtype, times the largest magnitude in the curves. Drops that
-    differ by no more than $\varepsilon$ are a tie, which goes to the earliest; a spread of no more than
-    $\varepsilon$ is none.
+    $2^{10}$ rounding units of float64 and 2 of the curves' own dtype, times the largest magnitude in the curves. Drops
+    that differ by no more than $\varepsilon$ are a tie, which goes to the earliest; a spread of at most $\varepsilon$
+    counts as none.
 
     Args:
         curves: `(layers + 1,)` or `(samples, layers + 1)`, floating, finite, at least two states: entropies in nats.
         bootstrap: Resamples of the samples, at least 1.
-        confidence: Of the percentile interval, strictly between 0 and 1.
-        seed: Of the resampling.
+        confidence: Level of the percentile interval, strictly between 0 and 1.
+        seed: Seed of the resampling.
 
     Returns:
         The collapse, or that none was found. Resamples in which none is found do not enter the interval.
@@ -171,7 +173,7 @@ def collapse_layer(
 
 
 def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float = 0.5) -> dict[str, int | None]:
-    r"""What other defensible definitions of the collapse layer say of the same curves, for comparison.
+    r"""Applies other defensible definitions of the collapse layer to the same curves, for comparison.
 
     - `relative_drop`: the largest mean over samples of $D_{si} / curves_{s,i-1}$ (0 where the entropy before is 0);
     - `first_drop`: the first mean drop of at least `share` of the range of the mean curve;
@@ -188,7 +190,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
 
     Raises:
         TypeError: `curves` is not a tensor, or `share` not a number.
-        ValueError: `curves` is refused as by `collapse_layer`; `share` is out of range.
+        ValueError: `collapse_layer` would refuse `curves`; `share` is out of range.
 
     Examples:
         Falls of 2 from 8, then of 1 from 6, then of 1.5 from 1.5.
@@ -223,7 +225,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
 
 
 def _drops(curves: Tensor) -> tuple[Float64[Tensor, "samples layers"], float]:
-    """Drops of every sample (Eq. 4.2), and the size below which a drop is rounding."""
+    """Returns the drops of every sample (Eq. 4.2), and the size below which a drop is rounding."""
     require_floating("curves", curves, ("states",))
     if curves.ndim > 2 or curves.numel() == 0 or curves.shape[-1] < 2:
         raise ValueError(
@@ -236,7 +238,7 @@ def _drops(curves: Tensor) -> tuple[Float64[Tensor, "samples layers"], float]:
 
 
 def _steepest(drops: Float64[Tensor, "*batch layers"], floor: float) -> Int[Tensor, "*batch"]:
-    """The layer of the largest drop, the earliest within `floor` of it; 0 if none exceeds `floor`."""
+    """Returns the layer of the largest drop, the earliest within `floor` of it; 0 if none exceeds `floor`."""
     largest = drops.amax(-1, keepdim=True)
     earliest = (drops >= largest - floor).to(torch.int8).argmax(-1) + 1
     return torch.where(largest[..., 0] > floor, earliest, 0)

@@ -13,7 +13,7 @@ from entropyprune_ref.gram import Side, density_matrix, spectrum
 
 
 def spectrum_entropy(eigenvalues: Float[Tensor, "*batch eigenvalues"]) -> Float64[Tensor, "*batch"]:
-    r"""Shannon entropy of a spectrum, given up to scale (Eq. 1.4).
+    r"""Computes the Shannon entropy of a spectrum, given up to scale (Eq. 1.4).
 
     $$H = -\sum_i \lambda_i \log \lambda_i, \qquad \lambda = \mathrm{eigenvalues} / \textstyle\sum \mathrm{eigenvalues},
       \qquad 0 \log 0 = 0$$
@@ -53,7 +53,7 @@ def spectrum_entropy(eigenvalues: Float[Tensor, "*batch eigenvalues"]) -> Float6
 def spectrum_renyi_entropy(
     eigenvalues: Float[Tensor, "*batch eigenvalues"], alpha: int | float
 ) -> Float64[Tensor, "*batch"]:
-    r"""Rényi entropy of a spectrum, given up to scale (Eq. 1.5).
+    r"""Computes the Rényi entropy of a spectrum, given up to scale (Eq. 1.5).
 
     $$S_\alpha = \frac{1}{1 - \alpha} \log \sum_i \lambda_i^\alpha, \qquad
       \lambda = \mathrm{eigenvalues} / \textstyle\sum \mathrm{eigenvalues}$$
@@ -99,7 +99,7 @@ def spectrum_renyi_entropy(
 
 
 def matrix_entropy(features: Float[Tensor, "*batch samples dims"], *, side: Side = "auto") -> Float64[Tensor, "*batch"]:
-    r"""Von Neumann entropy of the trace-normalised covariance of the features (Eq. 1.4).
+    r"""Computes the von Neumann entropy of the trace-normalised covariance of the features (Eq. 1.4).
 
     $$H(\mathrm{features}) = -\operatorname{tr} \rho \log \rho = -\sum_i \lambda_i \log \lambda_i$$
 
@@ -135,7 +135,7 @@ def matrix_entropy(features: Float[Tensor, "*batch samples dims"], *, side: Side
 
 
 def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | float) -> Float64[Tensor, "*batch"]:
-    r"""Rényi entropy of the density matrix of the features (Eq. 1.5).
+    r"""Computes the Rényi entropy of the density matrix of the features (Eq. 1.5).
 
     $$S_\alpha(\mathrm{features}) = \frac{1}{1 - \alpha} \log \operatorname{tr} \rho^\alpha, \qquad
       S_2 = -\log \lVert \rho \rVert_F^2$$
@@ -177,7 +177,7 @@ def renyi_entropy(features: Float[Tensor, "*batch samples dims"], alpha: int | f
 
 
 def effective_rank(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch"]:
-    r"""The number of equal eigenvalues that would have the same entropy (Eq. 1.6; Roy and Vetterli, 2007).
+    r"""Counts the equal eigenvalues that would have the same entropy (Eq. 1.6; Roy and Vetterli, 2007).
 
     $$\operatorname{erank}(\mathrm{features}) = \exp H(\mathrm{features})$$
 

@@ -3,7 +3,7 @@ r"""Section 2: the density matrix of a feature matrix, on either of its two side
 A feature matrix $Z$ has $n$ rows (samples) and $p$ columns (dims). Centred and multiplied with itself it gives a
 $p \times p$ covariance or an $n \times n$ Gram matrix. Both have the same non-zero eigenvalues, so everything that
 depends on the spectrum alone may be computed on the smaller side. Read in the order `centred`, `density_matrix`,
-`covariance_spectrum`, `gram_spectrum`, `spectrum`; `singular_spectrum` is the second opinion.
+`covariance_spectrum`, `gram_spectrum`, `spectrum`; `singular_spectrum` is an independent check.
 """
 
 from typing import Literal
@@ -96,7 +96,7 @@ def density_matrix(
 
 
 def covariance_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch dims"]:
-    r"""Eigenvalues of the trace-normalised covariance (Eq. 2.1).
+    r"""Computes the eigenvalues of the trace-normalised covariance (Eq. 2.1).
 
     $$\lambda_i = \lambda_i\!\left(\tilde Z^\top \tilde Z\right) / \operatorname{tr} \tilde Z^\top \tilde Z, \qquad
       i = 1 \dots \mathrm{dims}$$
@@ -119,7 +119,7 @@ def covariance_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float
 
 
 def gram_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch samples"]:
-    r"""Eigenvalues of the trace-normalised dual Gram matrix (Eq. 2.2).
+    r"""Computes the eigenvalues of the trace-normalised dual Gram matrix (Eq. 2.2).
 
     $$\lambda_i = \lambda_i\!\left(\tilde Z \tilde Z^\top\right) / \operatorname{tr} \tilde Z \tilde Z^\top, \qquad
       i = 1 \dots \mathrm{samples}$$
@@ -129,7 +129,7 @@ def gram_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Ten
 
     Returns:
         `(..., samples)`, float64, descending, in [0, 1], summing to 1; all 0 where the features have no variance.
-        The last one is 0 (to rounding), because centring takes one dimension out of the samples.
+        The last one is 0 (to rounding), because centring removes one dimension from the samples.
 
     Raises:
         TypeError: `features` is not a tensor.
@@ -145,7 +145,7 @@ def gram_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Ten
 def spectrum(
     features: Float[Tensor, "*batch samples dims"], side: Side = "auto"
 ) -> Float64[Tensor, "*batch eigenvalues"]:
-    r"""Eigenvalues of the density matrix, from the cheaper of its two sides unless told otherwise (Eq. 2.3).
+    r"""Computes the eigenvalues of the density matrix, by default on the cheaper of its two sides (Eq. 2.3).
 
     $$\tilde Z = \sum_i \sigma_i u_i v_i^\top \;\Rightarrow\;
       \lambda_i(\tilde Z^\top \tilde Z) = \lambda_i(\tilde Z \tilde Z^\top) = \sigma_i^2,
@@ -180,7 +180,7 @@ def spectrum(
 
 
 def singular_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch eigenvalues"]:
-    r"""The same eigenvalues without forming either matrix, small ones more exactly (Eq. 2.3 read backwards).
+    r"""Computes the same eigenvalues without forming either matrix, small ones more accurately (from Eq. 2.3).
 
     $$\lambda_i = \sigma_i(\tilde Z)^2 / \textstyle\sum_j \sigma_j(\tilde Z)^2$$
 
@@ -201,7 +201,7 @@ def singular_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64
         ['1e+00', '1e-20']
 
     Notes:
-        Slower than `spectrum`, and not what the method does: a second opinion for features close to rank one.
+        Slower than `spectrum`, and not what the method does: an independent check for features close to rank one.
     """
     require_floating("features", features, ("samples", "dims"))
     squares = torch.linalg.svdvals(unit_centred(features)).square()

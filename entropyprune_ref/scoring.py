@@ -35,11 +35,11 @@ class Convention:
     """What is done with the centred queries of a token before and after the eigenvalues.
 
     Attributes:
-        name: How tables and the command line call it.
-        row_normalized: Whether each head's row is divided by its L2 norm.
-        trace_normalized: Whether the matrix is divided by its trace; if not, by the number of heads.
-        clamp: Eigenvalues below it are raised to it; `None` drops those that are not positive.
-        log_heads: Whether the sum is divided by the logarithm of the number of heads.
+        name: Name in tables and on the command line.
+        row_normalized: Division of each head's row by its L2 norm.
+        trace_normalized: Division of the matrix by its trace; otherwise by the number of heads.
+        clamp: Least value to which eigenvalues are raised; `None` drops those that are not positive.
+        log_heads: Division of the sum by the logarithm of the number of heads.
     """
 
     name: str
@@ -73,19 +73,19 @@ CONVENTIONS = {convention.name: convention for convention in (PAPER, ROW_NORMALI
 def token_entropy(
     queries: Float[Tensor, "*batch tokens heads head_dim"], convention: Convention = PAPER, *, side: Side = "auto"
 ) -> Float64[Tensor, "*batch tokens"]:
-    r"""Entropy of each token over its heads (Eq. 3.1, 3.2 or 3.3, by `convention`).
+    r"""Computes the entropy of each token over its heads (Eq. 3.1, 3.2 or 3.3, by `convention`).
 
-    With $\tilde Z$ the `(heads, head_dim)` queries of one token, centred over heads, $\hat Z$ the same with each
-    non-zero row divided by its norm, and $\lambda_i(\cdot)$ eigenvalues:
+    With $\tilde Z$ the `(heads, head_dim)` queries of one token, centred over heads, and $\hat Z$ the same with each
+    non-zero row divided by its norm:
 
     $$H_\text{paper} = -\sum_i \lambda_i \log \lambda_i, \quad
-      \lambda_i = \lambda_i(\tilde Z \tilde Z^\top) / \operatorname{tr} \tilde Z \tilde Z^\top \tag{3.1}$$
+      \lambda_i \text{ eigenvalues of } \tilde Z \tilde Z^\top / \operatorname{tr} \tilde Z \tilde Z^\top \tag{3.1}$$
 
     $$H_\text{row} = -\sum_i \lambda_i \log \lambda_i, \quad
-      \lambda_i = \lambda_i(\hat Z \hat Z^\top) / \operatorname{tr} \hat Z \hat Z^\top \tag{3.2}$$
+      \lambda_i \text{ eigenvalues of } \hat Z \hat Z^\top / \operatorname{tr} \hat Z \hat Z^\top \tag{3.2}$$
 
     $$H_\text{released} = -\frac{1}{\log heads} \sum_i \lambda_i \log \lambda_i, \quad
-      \lambda_i = \max\bigl(10^{-10},\ \lambda_i(\tilde Z \tilde Z^\top / heads)\bigr) \tag{3.3}$$
+      \lambda_i \text{ eigenvalues of } \tilde Z \tilde Z^\top / heads \text{, at least } 10^{-10} \tag{3.3}$$
 
     They order tokens differently. With $s = \operatorname{tr} \tilde Z \tilde Z^\top / heads$, clamping aside,
 

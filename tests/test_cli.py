@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -242,6 +243,41 @@ def test_read_image_shows_grey_through_transparent_pixels(tmp_path: Path) -> Non
     assert (read_image(path, 8)[0] == 128).all()
 
 
+@pytest.mark.parametrize("level", [0, 257, 40_000, 65_535])
+def test_read_image_reads_sixteen_bits(tmp_path: Path, level: int) -> None:
+    """40,000 of 65,535 is 156 of 255, not 255."""
+    grey = np.full((8, 8), level, dtype=np.uint16)
+    for name in ("grey.png", "grey.tiff"):
+        assert (read_image(saved(grey, tmp_path / name), 8)[0] == round(level / 257)).all()
+
+
+def test_read_image_refuses_numbers_of_unknown_range(tmp_path: Path) -> None:
+    for dtype, kind in ((np.float32, "floating-point numbers"), (np.int32, "32-bit integers")):
+        path = saved(np.full((8, 8), 1, dtype=dtype), tmp_path / "numbers.tiff")
+        with pytest.raises(ValueError, match=f"its pixels are {kind} of unknown range; save it with 8 or 16 bits"):
+            read_image(path, 8)
+
+
+def test_read_image_says_that_it_takes_the_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
+    path = tmp_path / "moving.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    for size in (8, 4):
+        read, said = read_image(path, size)
+        assert (read == (250, 0, 0)).all() and said.startswith(f"the first of 3 frames of {path}")
+
+
+def test_read_image_of_a_long_strip_takes_little_memory(tmp_path: Path) -> None:
+    """60,000 pixels squared would be ten gigabytes; the mean colour and the middle row are what is left."""
+    strip = np.full((60_000, 1, 3), 90, dtype=np.uint8)
+    tracemalloc.start()
+    read, said = read_image(saved(strip, tmp_path / "strip.png"), 96)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (read == 90).all() and "padded to 60000 × 60000" in said
+    assert most < 1e8
+
+
 def test_read_image_refuses_what_is_no_image(tmp_path: Path) -> None:
     text, whole = tmp_path / "text.png", tmp_path / "whole.png"
     text.write_text("not an image")
@@ -346,7 +382,23 @@ BAD = {
     "no weights": (("demo", "--weights", "none.safetensors"), "which does not exist"),
     "half weights": (("collapse", "--weights", "{half}"), "must be a whole safetensors file"),
     "collapse images": (("collapse", "--images", 0), "--images must be at least 1"),
-    "train seed": (("train", "--out", "run", "--seed", -1), "--seed and steps must be at least 0"),
+    "train seed": (("train", "--out", "run", "--seed", -1), "Invalid value for '--seed': -1 is not in the range"),
+    "train steps": (("train", "--out", "run", "--vision-steps", -1), "steps must be at least 0, got -1 and"),
+    "evaluate seed": (("evaluate", "--out", "run", "--seed", -1), "Invalid value for '--seed': -1 is not in the range"),
+    "demo seed": (("demo", "--seed", 2**64), f"Invalid value for '--seed': {2**64} is not in the range"),
+    "collapse seed": (("collapse", "--seed", 2**64), f"Invalid value for '--seed': {2**64} is not in the range"),
+    "scoring alone": (("flops", "--text", 5, "--scoring"), "--scoring must be given with a budget"),
+    "folder of weights": (("demo", "--weights", "."), "which is a folder"),
+    "demo out": (("demo", "--out", "image.png"), "image.png must be a folder that can be made, got File exists"),
+    "train out": (
+        ("train", "--out", "image.png/new"),
+        "image.png/new must be a folder that can be made",
+    ),
+    "evaluate out": (("evaluate", "--out", "image.png"), "image.png must be a folder that can be made"),
+    "grey of floats": (
+        ("demo", "--image", "floats.tiff", "--question", QUESTION, "--weights", "{weights}"),
+        "its pixels are floating-point numbers of unknown range",
+    ),
 }
 
 
@@ -358,6 +410,7 @@ def test_bad_input_is_one_line_on_stderr(
     half = tmp_path / "half.safetensors"
     half.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     image = saved(draw_scene(0, 0).image, tmp_path / "image.png")
+    saved(np.full((8, 8), 0.5, dtype=np.float32), tmp_path / "floats.tiff")
     arguments, message = BAD[case]
     named = {"{weights}": weights, "{half}": half, "{image}": image}
     code, out, err = run(*(named.get(argument, argument) for argument in arguments))
@@ -368,6 +421,26 @@ def test_bad_input_is_one_line_on_stderr(
     assert message in complaint
     assert complaint.startswith("entropyprune-ref: ")
     assert "Traceback" not in err
+
+
+def test_a_file_that_ends_too_early_is_not_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """click turns an end of file into an abort, with exit code 130 and not a word."""
+
+    def ends(*_: object, **__: object) -> None:
+        raise EOFError("no data left in file")
+
+    monkeypatch.setattr(sys.modules["entropyprune_ref.cli.train"], "run", ends)
+    code, _, err = run("train", "--out", tmp_path, "--vision-steps", 1)
+    assert code == 2
+    assert "a file ended too early: no data left in file" in err
+
+
+def test_ctrl_c_ends_with_its_own_code(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stops(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["entropyprune_ref.cli.train"], "run", stops)
+    assert run("train", "--out", tmp_path, "--vision-steps", 1)[0] == 130
 
 
 def test_the_module_is_the_command() -> None:

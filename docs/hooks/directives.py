@@ -35,6 +35,9 @@ ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^(?P<indent>[ ]*)\{\{ (?P<kind>\w+) (?P<rest>.+?) \}\}[ ]*$", re.MULTILINE)
 BLOCK = re.compile(r"^\$\$.*?\$\$$", re.MULTILINE | re.DOTALL)
 TAG = re.compile(r"\\tag\{(\d\.\d)\}")
+PATH = re.compile(rb' (?:d|x|y)="[^"]*"')
+NUMBER = re.compile(rb"-?\d+\.\d{3,}")
+"""A hundredth of a point is finer than any screen, and half of what a figure weighs is digits behind it."""
 INK = {"light": "#26292e", "dark": "#dde1e8"}
 DATA = {"flops": "explorable_data.flops", "prune": "explorable_data.prune"}
 """What an explorable needs that only Python can compute: functions of `docs/figures/` that return JSON."""
@@ -157,7 +160,7 @@ def drawn(name: str, scheme: str) -> bytes:
         buffer = io.BytesIO()
         picture.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
         plt.close(picture)
-    return buffer.getvalue()
+    return PATH.sub(lambda path: NUMBER.sub(lambda number: b"%.2f" % float(number[0]), path[0]), buffer.getvalue())
 
 
 @contextmanager
@@ -187,6 +190,7 @@ def style(scheme: str) -> Iterator[None]:
         "axes.spines.top": False,
         "axes.spines.right": False,
         "font.size": 10,
+        "image.interpolation": "none",  # pictures as they are, not drawn larger
         "svg.hashsalt": "entropyprune-ref",
         "figure.constrained_layout.use": True,
     }

@@ -1,4 +1,4 @@
-"""Arguments judged: every message names the argument, what was expected and what came."""
+"""Checks of arguments: every message names the argument, what was expected and what it got."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -40,7 +40,7 @@ def require_floating(name: str, value: object, dims: tuple[str, ...], *, batched
 
 
 def _finite(value: Tensor) -> bool:
-    """Whether all entries are finite: so they are if their sum is, which is far faster than to ask each."""
+    """Returns whether all entries are finite: they are if their sum is, which is far faster than asking each."""
     half = value.dtype in (torch.float16, torch.bfloat16)
     total = value.sum(dtype=torch.float32 if half else value.dtype)
     return bool(torch.isfinite(total)) or bool(torch.isfinite(value).all())
@@ -119,7 +119,7 @@ def require_real(name: str, value: object) -> int | float:
 
 
 def require_sequence(name: str, values: object) -> list[Any]:
-    """Returns `values` as a list if it is a sequence, or numpy's array of one axis; a text is none here."""
+    """Returns `values` as a list if it is a sequence or a NumPy array of one axis; a string does not count as one."""
     array = isinstance(values, np.ndarray) and values.ndim == 1
     if isinstance(values, str | bytes) or not (array or isinstance(values, Sequence)):
         raise TypeError(f"{name} must be a sequence, got {type(values).__name__} {values!r}")

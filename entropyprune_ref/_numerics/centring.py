@@ -8,13 +8,13 @@ from .powers import exponent_of, times_power_of_two
 
 
 def centred_twice(features: Tensor) -> Tensor:
-    """Centred rows in the units of `features`, float64."""
+    """Returns centred rows in the units of `features`, float64."""
     columns, exponents = centred_columns(features)
     return times_power_of_two(columns, exponents)
 
 
 def centred_columns(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Centred columns, each scaled to order one, and the power of two that each was divided by."""
+    """Returns centred columns, each scaled to order one, and the power of two that each was divided by."""
     columns = features.to(torch.float64)  # (..., samples, dims)
     exponents = exponent_of(columns.abs().amax(-2, keepdim=True))  # (..., 1, dims)
     columns = times_power_of_two(columns, -exponents)
@@ -25,7 +25,7 @@ def centred_columns(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unit_centred(features: Tensor) -> Tensor:
-    """Centred features times a power of two, one for each batch entry, so that the largest is in [0.5, 1) or 0."""
+    """Returns centred features times a power of two for each batch entry, the largest in [0.5, 1) or 0."""
     columns, exponents = centred_columns(features)  # (..., samples, dims), (..., 1, dims)
     largest = columns.abs().amax(-2, keepdim=True)  # what is left of each column, of order one or far below
     varying = largest > 0
@@ -35,7 +35,7 @@ def unit_centred(features: Tensor) -> Tensor:
 
 
 def centred_rows(queries: Tensor, up_to_scale: bool) -> Float64[Tensor, "part heads head_dim"]:
-    """Centred over heads, in float64; up to a power of two for each token where scale does not matter."""
+    """Returns queries centred over heads, float64; up to a power of two a token where scale does not matter."""
     if queries.dtype == torch.float64:
         return unit_centred(queries) if up_to_scale else centred_twice(queries)
     wide = queries.to(torch.float64)  # no square leaves the range of float64, and the mean of equal numbers is exact
@@ -43,7 +43,7 @@ def centred_rows(queries: Tensor, up_to_scale: bool) -> Float64[Tensor, "part he
 
 
 def unit_rows(queries: Tensor) -> Float64[Tensor, "part heads head_dim"]:
-    """Centred over heads, each row divided by its norm; zero where nothing but rounding is left of a row."""
+    """Returns centred queries with each row divided by its norm; zero where only rounding is left of a row."""
     wide = queries.to(torch.float64)  # (part, heads, head_dim)
     largest = wide.detach().abs().amax((-2, -1), keepdim=True)  # (part, 1, 1)
     if queries.dtype == torch.float64:  # scaled to order one, so that subnormal queries keep their digits

@@ -10,7 +10,7 @@ def exponent_of(magnitudes: Tensor) -> Tensor:
 
 
 def times_power_of_two(values: Tensor, exponents: Tensor) -> Tensor:
-    """Exact, in two steps since 2^exponent itself may lie outside the range of float64."""
+    """Multiplies exactly, in two steps, because 2^exponent itself may lie outside the range of float64."""
     half = exponents.clamp(-2044, 2046) // 2
     for step in (half, exponents.clamp(-2044, 2046) - half):
         values = values * ((step + 1023) << 52).view(torch.float64)  # the bits of 2^step

@@ -16,7 +16,7 @@ IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tif
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options as one decorator, in the order in which they are listed in the help."""
+    """Returns several options as one decorator, in the order in which the help lists them."""
 
     def decorate(command: Any) -> Any:
         for decorator in reversed(decorators):
@@ -64,13 +64,13 @@ pruner_options = options(
 def pruner_of(
     layer: int, average: float | None, keep: int | None, ratio: float | None, convention: str, over_images: Any
 ) -> EntropyPrune:
-    """The pruner that the options describe."""
+    """Returns the pruner that the options describe."""
     formula = CONVENTIONS[convention]
     return EntropyPrune(layer, keep, average=average, ratio=ratio, convention=formula, over_images=over_images)
 
 
 def real() -> Any:
-    """The room of real models, or what is missing for it."""
+    """Returns the module for real models, or says what is missing for it."""
     try:
         from .. import hf
         from ..hf import checkpoints
@@ -84,7 +84,7 @@ def real() -> Any:
 
 
 def pictures_of(images: tuple[Path, ...], video: Path | None) -> dict[str, list[np.ndarray]]:
-    """The pictures of a prompt, by the name of the argument that takes them."""
+    """Returns the pictures of a prompt, by the name of the argument that takes them."""
     if bool(images) == (video is not None):
         raise click.UsageError("--image or --video must be given, and not both")
     if video is None:
@@ -94,7 +94,7 @@ def pictures_of(images: tuple[Path, ...], video: Path | None) -> dict[str, list[
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """All image files of a folder, in order of their names."""
+    """Returns all image files of a folder, sorted by name."""
     if not folder.is_dir():
         raise click.UsageError(f"{folder} must be a folder of images, got {'a file' if folder.exists() else 'nothing'}")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
@@ -104,12 +104,12 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """An image file as `(height, width, 3)`, uint8, upright."""
+    """Returns an image file as `(height, width, 3)`, uint8, upright."""
     return _read(path)[0]
 
 
 def read_frames(path: Path) -> list[np.ndarray]:
-    """All frames of an animated image."""
+    """Returns all frames of an animated image."""
     return _read(path, all_frames=True)
 
 
@@ -121,13 +121,3 @@ def _read(path: Path, all_frames: bool = False) -> list[np.ndarray]:
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not an image that can be read"
         raise click.UsageError(f"{path} must be an image, got: {reason}") from None
-
-
-def require_writable(path: Path) -> None:
-    """Refuses an output before anything long is run, if its folder cannot be made or written."""
-    import os
-
-    parent = path.absolute().parent
-    nearest = next(folder for folder in (parent, *parent.parents) if folder.exists())
-    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise click.UsageError(f"{path} must be a file that can be written")

@@ -10,13 +10,13 @@ import torch
 
 from ..collapse import Collapse, collapse_layer, other_definitions
 from ..pictures.panels import draw_curve, new_figure
-from ._real import picture_files, read_picture, real, require_writable
-from ._shared import Report, dump, plain, progress, say, show
+from ._real import picture_files, read_picture, real
+from ._shared import Report, dump, plain, progress, require_writable, say, show
 from .check import write_whole
 
 FORMAT = 1
 QUESTION = "Describe the image."
-"""Written behind the image, where no visual token sees it."""
+"""Text after the image, where no visual token sees it."""
 
 
 def collapse_of(
@@ -101,7 +101,7 @@ def _fill(
 
 
 def _resumed(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier run of the same model left, or an empty record."""
+    """Returns what an earlier run of the same model left, or an empty record."""
     if not out.exists():
         return {**settings, "curves": {}}
     try:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +26,14 @@ weights_option = click.option(
     type=click.Path(path_type=Path),
     help="A model that `train` made.  [default: the bundled one]",
 )
+SEED = click.IntRange(0, 2**64 - 1)
+"""What every generator of random numbers takes as a seed."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 
 
 def load(weights: Path | None) -> Llava:
-    """The bundled model, or the one in a file."""
+    """Returns the bundled model, or the one in a file."""
     return Llava.from_pretrained(weights)
 
 
@@ -38,7 +42,7 @@ class Report(Protocol):
     """Moves the bar of a stage, which appears at the first call."""
 
     def __call__(self, stage: str, done: int, total: int, **fields: Any) -> None:
-        """Says what is done of a stage, and what the columns behind the bar show."""
+        """Says how much of a stage is done, and what the columns after the bar show."""
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def progress(columns: str = "") -> Iterator[Report]:
     """Shows one bar a stage on stderr; gives a function to call with stage, done, total.
 
     Args:
-        columns: More text behind the bar: a format of the task's fields, such as `"{task.fields[loss]}"`.
+        columns: More text after the bar: a format of the task's fields, such as `"{task.fields[loss]}"`.
     """
     parts = [TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
     more = [TimeRemainingColumn(), TextColumn(columns)] if columns else []
@@ -83,7 +87,7 @@ def dump(value: object) -> None:
 
 
 def plain(value: object) -> Any:
-    """The value in what JSON has."""
+    """Returns the value in types that JSON has."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Tensor | np.ndarray):
@@ -95,3 +99,21 @@ def plain(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def require_writable(path: Path) -> None:
+    """Refuses an output before anything long is run, if its folder cannot be made or written."""
+    parent = path.absolute().parent
+    nearest = next(folder for folder in (parent, *parent.parents) if folder.exists())
+    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise click.UsageError(f"{path} must be a file that can be written")
+
+
+def writable_folder(context: click.Context, option: click.Parameter, path: Path) -> Path:
+    """Makes the folder of an `--out`, or refuses it before anything long is run."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"{path} must be a folder that can be made, got {error.strerror}") from None
+    require_writable(path / "any")
+    return path

@@ -12,7 +12,7 @@ from ..demo.run import PICTURED, Demo, draw, kept_by, run
 from ..evaluation.cells import GROUND_TRUTH, SHARES
 from ..llava import Llava
 from ..pictures.panels import Panel, save_picture
-from ._shared import dump, json_option, load, progress, say, show, weights_option
+from ._shared import SEED, dump, json_option, load, progress, say, show, weights_option, writable_folder
 
 SHOWN = 16
 """Visual tokens kept in the picture."""
@@ -24,11 +24,16 @@ SHOWN = 16
 @click.option(
     "--images", default=64, show_default=True, help="Held-out images to draw, one question of each type on each."
 )
-@click.option("--seed", default=0, show_default=True, help="Which images are drawn.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which images are drawn.")
 @click.option("--rounds", default=5, show_default=True, help="Repetitions of every timing.")
 @click.option("--layer", type=int, help="Prune layer.  [default: the Entropy Collapse Layer found]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder of the picture."
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    default=Path("out"),
+    show_default=True,
+    help="Folder of the picture.",
 )
 @weights_option
 @json_option
@@ -130,7 +135,7 @@ def _print(result: Demo, picture: Path) -> None:
 
 
 def _print_accuracy(result: Demo, table: AtLayer) -> None:
-    """The table at one layer, and what it says."""
+    """Prints the table of one layer, and what it says."""
     kept = [str(budget.keep) for budget in result.budgets]
     rows = [[_label(c.name), *(f"{100 * mean:.1f}" for mean, _, _ in c.accuracy())] for c in table.contenders]
     widest = max((high - low) / 2 for c in table.contenders for _, low, high in c.accuracy())
@@ -164,7 +169,7 @@ def _label(name: str) -> str:
 
 
 def _record(result: Demo) -> dict[str, Any]:
-    """Everything found, for JSON."""
+    """Returns everything found, for JSON."""
     curves = result.curves.numpy()
     return {
         "images": result.images,

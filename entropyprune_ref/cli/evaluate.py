@@ -16,15 +16,21 @@ from ..evaluation.statistics import summarise
 from ..llava import Llava
 from ..pictures.accuracy import save_accuracy
 from ..world.scenes import draw_scene
-from ._shared import dump, json_option, load, plain, progress, say, weights_option
+from ._shared import SEED, dump, json_option, load, plain, progress, say, weights_option, writable_folder
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; resumed if it exists.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    required=True,
+    help="Folder of results; resumed if it exists.",
+)
 @click.option(
     "--images", default=Plan.images, show_default=True, help="Held-out images, one question of each type on each."
 )
-@click.option("--seed", default=0, show_default=True, help="The training seed, noted in the results.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The training seed, noted in the results.")
 @weights_option
 @json_option
 def evaluate(out: Path, images: int, seed: int, weights: Path | None, as_json: bool) -> None:
@@ -59,7 +65,7 @@ def evaluate(out: Path, images: int, seed: int, weights: Path | None, as_json: b
 
 
 def rounded(value: object) -> object:
-    """Floats to six digits behind the point, so that results are readable and small."""
+    """Returns floats rounded to six decimals, so that results are readable and small."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, dict):

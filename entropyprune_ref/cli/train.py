@@ -6,22 +6,30 @@ import click
 
 from ..training.stages import Recipe
 from ..training.stages import train as run
-from ._shared import progress, say
+from ._shared import SEED, progress, say, writable_folder
 
 RECIPE = Recipe()
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of checkpoints and weights.")
-@click.option("--seed", default=RECIPE.seed, show_default=True, help="Seed of the weights and of the images.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    help="Folder of checkpoints and weights.",
+)
+@click.option(
+    "--seed", type=SEED, default=RECIPE.seed, show_default=True, help="Seed of the weights and of the images."
+)
 @click.option("--vision-steps", default=RECIPE.vision_steps, show_default=True, help="Steps of the vision tower alone.")
 @click.option(
     "--decoder-steps", default=RECIPE.decoder_steps, show_default=True, help="Steps of projector and decoder."
 )
 def train(out: Path, seed: int, vision_steps: int, decoder_steps: int) -> None:
-    """Train a model on the little world; the same command goes on where a stopped run was."""
-    if seed < 0 or vision_steps < 0 or decoder_steps < 0:
-        raise click.UsageError(f"--seed and steps must be at least 0, got {seed}, {vision_steps} and {decoder_steps}")
+    """Train a model on the little world; the same command continues a run that was stopped."""
+    if vision_steps < 0 or decoder_steps < 0:
+        raise click.UsageError(f"steps must be at least 0, got {vision_steps} and {decoder_steps}")
     recipe = Recipe(seed=seed, vision_steps=vision_steps, decoder_steps=decoder_steps)
     with progress("loss {task.fields[loss]}") as report:
         run(recipe, out, lambda stage, done, total, loss: report(stage, done, total, loss=f"{loss:.4f}"))

@@ -1,4 +1,4 @@
-"""Who takes part in the demonstration, how they do, and who wins: in plain words, whoever it is."""
+"""Who takes part in the demonstration, how they do, and who wins, in plain words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,17 +44,17 @@ class Contender:
     seconds: list[float] | None
 
     def accuracy(self) -> list[Interval]:
-        """Mean over images with its interval, for each budget."""
+        """Returns the mean over images with its interval, for each budget."""
         return [mean_interval(row) for row in self.right]
 
 
 @dataclass(frozen=True)
 class AtLayer:
-    """How the contenders do when the input of one layer is pruned.
+    """Results of the contenders when the input of one layer is pruned.
 
     Attributes:
         layer: The prune layer.
-        none_kept: The same with no visual token at all from this layer on.
+        none_kept: Accuracy with no visual token at all from this layer on.
         contenders: The method, its rivals and the ground truth.
     """
 
@@ -63,7 +63,7 @@ class AtLayer:
     contenders: list[Contender]
 
     def verdict(self, place: int) -> str:
-        """The best convention against the best rival at one budget, on the same questions, in a few words."""
+        """Compares the best convention with the best rival at one budget, on the same questions, in a few words."""
 
         def best(names: Sequence[str]) -> Contender:
             return max((c for c in self.contenders if c.name in names), key=lambda c: float(c.right[place].mean()))

@@ -1,4 +1,4 @@
-"""What pruning costs and spares on a given model: exact FLOPs of its prompts, and measured prefill time."""
+"""What pruning costs and saves on a given model: exact FLOPs of its prompts, and measured prefill time."""
 
 import time
 from collections import Counter
@@ -37,7 +37,7 @@ class Budget:
 
 
 def vision_size(config: LlavaConfig) -> VisionSize:
-    """The vision tower as the FLOPs formulas take it: its last layer is held but not run."""
+    """Returns the vision tower as the FLOPs formulas take it: its last layer has weights but is not run."""
     vision = config.vision
     return VisionSize(vision.layers - 1, vision.hidden, vision.heads, vision.mlp, vision.image_size, vision.patch_size)
 
@@ -46,8 +46,8 @@ def prompt_cost(model: Llava, prompts: Counter[int], layer: int | None, keep: in
     """Returns the FLOPs of prompts with one image each (Eq. 6.2 to 6.4), scores of attention counted in full.
 
     Args:
-        model: For its sizes; its forward pass applies the language head to every token that is left.
-        prompts: How many prompts there are with each number of text tokens.
+        model: Model whose sizes count; its forward pass applies the language head to every token that is left.
+        prompts: Number of prompts for each number of text tokens.
         layer: The prune layer, or None for no pruning.
         keep: Visual tokens kept from it on.
     """

@@ -1,4 +1,4 @@
-"""The whole method at work on the little world: where the entropy collapses, what pruning there costs and spares."""
+"""The whole method at work on the little world: where the entropy collapses, what pruning there costs and saves."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ PICTURED = ("PAPER", "RELEASED", "last-token-attention")
 """Whose kept tokens the picture shows."""
 
 FRESH = 1_000_000
-"""Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, behind the evaluation's."""
+"""Images of `run(seed=s)` have numbers from `FRESH * (s + 1)` on in the held-out stream, after the evaluation's."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """All that a run finds.
+    """Everything that a run finds.
 
     Attributes:
-        at: At the prune layer.
-        earlier: At layer 1, where that is another and the user asked for none; without timings.
+        at: Results at the prune layer.
+        earlier: Results at layer 1, if the prune layer is another and the user asked for none; without timings.
     """
 
     images: int
@@ -62,8 +62,8 @@ def run(
 
     Args:
         model: A model of the little world.
-        images: How many are drawn, at least 2; each is asked one question of every type.
-        seed: Which images.
+        images: Number of images drawn, at least 2; each is asked one question of every type.
+        seed: Number that decides which images.
         layer: The prune layer; default: the Entropy Collapse Layer of these images, or 1 where there is none.
         keeps: Visual tokens kept, one budget each.
         rounds: Repetitions of every timing; the timings take turns, so that a busy machine is busy for all.

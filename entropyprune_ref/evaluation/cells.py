@@ -59,7 +59,7 @@ class Plan:
         layers: Prune layers.
         averages: Mean visual tokens per layer; those that a layer cannot reach are left out.
         keeps: Visual tokens kept from the prune layer on, besides those that the averages lead to.
-        batch: Images in one step; a run that stopped goes on behind the last whole step.
+        batch: Images in one step; a stopped run continues after the last whole step.
     """
 
     images: int = 500
@@ -70,7 +70,7 @@ class Plan:
     batch: int = 25
 
     def cells(self, model: Llava) -> list[Cell]:
-        """Every cell: unpruned first, then scorer by layer by budget, then "drop every visual token" by layer."""
+        """Returns every cell: unpruned, then scorer by layer by budget, then "drop every visual token" by layer."""
         depth, visual = model.config.decoder.layers, model.config.vision.patches
         cells = [Cell("unpruned", depth, visual)]
         for scorer in scorers():
@@ -91,7 +91,7 @@ def keep_of(average: int, layer: int, model: Llava) -> int | None:
 
 
 def scorers() -> dict[str, Scorer | None]:
-    """Every scorer by name; the ground truth is read off the question."""
+    """Returns every scorer by name; the ground truth comes with the question."""
     own = {f"token-entropy-{name}": EntropyScorer(convention) for name, convention in CONVENTIONS.items()}
     return {GROUND_TRUTH: None, **own, **RIVALS}
 
@@ -116,7 +116,7 @@ class Outcome:
 
 
 def evaluate(model: Llava, plan: Plan, folder: Path, report: Callable[[int, int], None] | None = None) -> Outcome:
-    """Runs `plan` and leaves one file a step in `folder`, so that a stopped run goes on where it was.
+    """Runs `plan` and writes one file per step into `folder`, so that a stopped run can continue.
 
     Args:
         model: A model of the little world.
@@ -165,7 +165,7 @@ class Half:
 
 
 class Batch:
-    """Some images with their questions, and everything about them that cells share."""
+    """Some images with their questions, and all that the cells share about them."""
 
     @torch.no_grad()
     def __init__(self, model: Llava, plan: Plan, indices: Sequence[int]) -> None:
@@ -257,7 +257,7 @@ class Batch:
         )
 
     def _cell(self, cell: Cell, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Correctness and recall, `(images, kinds)` each."""
+        """Returns correctness and recall, `(images, kinds)` each."""
         count, slots, layer = len(self.plan.kinds), self.packed.slots, cell.layer
         per_question = scores.ndim == 3
         flat = scores.flatten(0, -2)
@@ -285,7 +285,7 @@ class Batch:
         return right.numpy(), self._recall(kept[:, 2:], per_question)
 
     def _recall(self, kept: Bool[Tensor, "rows 144"], per_question: bool) -> np.ndarray:
-        """Share of each question's relevant patches that is kept; NaN where no patch is relevant."""
+        """Returns the share of each question's relevant patches that is kept; NaN where none is relevant."""
         count = len(self.plan.kinds)
         relevant = np.stack([[q.relevant for q in row] for row in self.questions])
         mask = kept.numpy().reshape(-1, count if per_question else 1, kept.shape[1])

@@ -12,7 +12,7 @@ SIDES = ("gram", "covariance")
 
 
 def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: str = "full") -> Flops:
-    r"""FLOPs of one decoder layer on `tokens` new tokens behind `cached` earlier ones (Eq. 6.1).
+    r"""Counts the FLOPs of one decoder layer on `tokens` new tokens after `cached` earlier ones (Eq. 6.1).
 
     $$
     F(n) = \underbrace{2nd \cdot h d_h}_{q} + \underbrace{4nd \cdot h_{kv} d_h}_{k,\,v}
@@ -68,7 +68,7 @@ def layer_flops(size: DecoderSize, tokens: int, *, cached: int = 0, attention: s
 
 
 def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") -> Flops:
-    r"""FLOPs of the vision tower on `images` images (part of Eq. 6.2).
+    r"""Counts the FLOPs of the vision tower on `images` images (part of Eq. 6.2).
 
     The patch embedding is a convolution whose stride is its size, $2 \cdot \text{patches} \cdot d_v \cdot
     \text{channels} \cdot \text{patch\_size}^2$; then every layer sees `size.tokens` tokens, the class token among them.
@@ -104,7 +104,7 @@ def vision_flops(size: VisionSize, images: int = 1, *, attention: str = "full") 
 
 
 def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
-    r"""FLOPs of the projector, $2N(\texttt{inputs} \cdot \texttt{outputs} + \texttt{outputs}^2)$ (part of Eq. 6.2).
+    r"""Counts the FLOPs of the projector, $2N(inputs \cdot outputs + outputs^2)$ (part of Eq. 6.2).
 
     Args:
         size: The projector.
@@ -127,7 +127,7 @@ def projector_flops(size: ProjectorSize, visual_tokens: int) -> Flops:
 
 
 def scoring_flops(size: DecoderSize, visual_tokens: int, *, side: str = "gram", eigen_cost: int = 9) -> Flops:
-    r"""FLOPs of the method itself, spent once per prompt: scoring every visual token (Eq. 6.4).
+    r"""Counts the FLOPs of the method itself, spent once per prompt: scoring every visual token (Eq. 6.4).
 
     $$
     N \left( h d_h + 2\, s^2\, \bar s + \texttt{eigen\_cost} \cdot s^3 \right),

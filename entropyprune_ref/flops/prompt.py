@@ -11,7 +11,7 @@ LM_HEAD = ("none", "last", "all")
 def _front(
     size: DecoderSize, visual_tokens: int, vision: VisionSize | None, projector: ProjectorSize | None, attention: str
 ) -> Flops:
-    """What turns images into visual tokens: the tower and the projector, as far as they are asked for."""
+    """Counts what turns images into visual tokens: the tower and the projector, where they are asked for."""
     front = Flops()
     if vision is not None:
         require_kind("vision", vision, VisionSize)
@@ -51,7 +51,7 @@ def prefill_flops(
     vision: VisionSize | None = None,
     projector: ProjectorSize | None = None,
 ) -> Flops:
-    r"""FLOPs of an unpruned prompt, $L \cdot F(N + T)$ and what is asked for around it (Eq. 6.2).
+    r"""Counts the FLOPs of an unpruned prompt, $L \cdot F(N + T)$, and what is asked for around it (Eq. 6.2).
 
     Args:
         size: The decoder.
@@ -102,7 +102,7 @@ def pruned_prefill_flops(
     projector: ProjectorSize | None = None,
     scoring: bool = False,
 ) -> Flops:
-    r"""FLOPs of a pruned prompt, $K \cdot F(N + T) + (L - K) \cdot F(k + T)$ and what is around it (Eq. 6.3).
+    r"""Counts the FLOPs of a pruned prompt, $K \cdot F(N + T) + (L - K) \cdot F(k + T)$ and around it (Eq. 6.3).
 
     Args:
         size: The decoder.
@@ -159,7 +159,7 @@ def decode_flops(
     attention: str = "full",
     lm_head: str = "last",
 ) -> Flops:
-    r"""FLOPs of one decoding step: one new token against caches of $N + T$ and, once pruned, $k + T$ entries.
+    r"""Counts the FLOPs of one decoding step: a new token against caches of $N + T$ and, once pruned, $k + T$.
 
     Args:
         size: The decoder.

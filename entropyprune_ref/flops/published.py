@@ -1,7 +1,8 @@
 r"""Section 6, the formulas that other papers and counters use, each as options of the one general count.
 
-FLOPs of one model differ between papers for four reasons only: whether a multiply-add is one or two, how many MLP
-matrices there are, whether attention is counted, and whether key/value heads are told apart from query heads.
+FLOPs of one model differ between papers in five ways: whether a multiply-add is one or two, how many MLP matrices
+there are, whether attention is counted, whether key/value heads are told apart from query heads, and whether the
+language-model head is counted.
 """
 
 from dataclasses import dataclass, replace
@@ -54,17 +55,17 @@ class Formula:
             require_integer_fields(self, 1, ["mlp_matrices"])
 
     def sees(self, size: DecoderSize) -> DecoderSize:
-        """The decoder that the rule believes to count."""
+        """Returns the decoder that the rule assumes."""
         if self.square_attention:
             size = replace(size, heads=1, kv_heads=1, head_dim=size.hidden)
         return size if self.mlp_matrices is None else replace(size, mlp_matrices=self.mlp_matrices)
 
     def layer(self, size: DecoderSize, tokens: int) -> int:
-        """One decoder layer on `tokens` tokens, in the rule's unit."""
+        """Counts one decoder layer on `tokens` tokens, in the rule's unit."""
         return self._in_unit(layer_flops(self.sees(size), tokens, attention=self.attention))
 
     def prefill(self, size: DecoderSize, *, text_tokens: int, visual_tokens: int) -> int:
-        """An unpruned prompt, in the rule's unit."""
+        """Counts an unpruned prompt, in the rule's unit."""
         return self._in_unit(
             prefill_flops(
                 self.sees(size),
@@ -78,7 +79,7 @@ class Formula:
     def pruned_prefill(
         self, size: DecoderSize, *, text_tokens: int, visual_tokens: int, prune_layer: int, keep: int
     ) -> int:
-        """A pruned prompt, in the rule's unit; like its source, without the cost of scoring."""
+        """Counts a pruned prompt, in the rule's unit; like its source, without the cost of scoring."""
         return self._in_unit(
             pruned_prefill_flops(
                 self.sees(size),

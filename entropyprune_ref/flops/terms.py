@@ -1,4 +1,4 @@
-"""Section 6, the result of every count: FLOPs in named terms that add up, and the share that pruning spares.
+"""Section 6, the result of every count: FLOPs in named terms that add up, and the share that pruning saves.
 
 Everything is a Python int, so nothing is rounded and nothing overflows.
 """
@@ -46,7 +46,7 @@ class Flops:
 
     @property
     def terms(self) -> dict[str, int]:
-        """The terms by name, in the order above."""
+        """Returns the terms by name, in the order above."""
         return asdict(self)
 
     @property
@@ -67,14 +67,14 @@ class Flops:
 
 
 def reduction(unpruned: Flops | int, pruned: Flops | int) -> Fraction:
-    """The share of the unpruned FLOPs that pruning spares, `1 - pruned / unpruned`, exactly.
+    """Computes the share of the unpruned FLOPs that pruning saves, `1 - pruned / unpruned`, exactly.
 
     Args:
         unpruned: FLOPs without pruning, more than 0.
         pruned: FLOPs with it, counted by the same rule.
 
     Returns:
-        The share, in [0, 1] unless pruning costs more than it spares.
+        The share, in [0, 1] unless pruning costs more than it saves.
 
     Raises:
         TypeError: A count is neither `Flops` nor an int.

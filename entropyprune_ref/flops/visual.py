@@ -42,7 +42,7 @@ class TiledImage:
 
     @property
     def corner(self) -> tuple[int, int]:
-        """Row and column of the canvas where what is left begins: padding is dropped alike on both sides."""
+        """Row and column of the canvas where what is left begins: the same padding is dropped on both sides."""
         return (self.canvas[0] - self.rows) // 2, (self.canvas[1] - self.columns) // 2
 
 
@@ -54,7 +54,7 @@ def tiled_image(
     patch: int = 14,
     canvases: Sequence[Sequence[int]] = LLAVA_NEXT_CANVASES,
 ) -> TiledImage:
-    r"""How LLaVA-NeXT lays out an image of any size.
+    r"""Says how LLaVA-NeXT lays out an image of any size.
 
     That canvas $(H, W)$ is taken on which the image, scaled by $s = \min(H / height, W / width)$, shows the most of its
     own pixels, $\min(\lfloor s \cdot height \rfloor \lfloor s \cdot width \rfloor, height \cdot width)$; of equal ones
@@ -66,8 +66,8 @@ def tiled_image(
     $$N = n^2 + rows \cdot (columns + 1)$$
 
     Args:
-        height: Of the image in pixels, at least 1.
-        width: Of the image in pixels, at least 1.
+        height: Height of the image in pixels, at least 1.
+        width: Width of the image in pixels, at least 1.
         tile: Height and width of a tile in pixels: the input of the vision tower.
         patch: Height and width of a patch in pixels, a divisor of `tile`.
         canvases: Pairs of height and width in pixels, multiples of `tile` (`image_grid_pinpoints`).
@@ -123,18 +123,18 @@ def _best_canvas(height: int, width: int, canvases: Sequence[Sequence[int]]) -> 
 def block_grid(
     height: int, width: int, *, block: int = 28, pixels: tuple[int, int] = QWEN_2_5_VL_PIXELS
 ) -> tuple[int, int]:
-    r"""Rows and columns of visual tokens that Qwen2-VL and Qwen2.5-VL make of an image of any size.
+    r"""Says how many rows and columns of visual tokens Qwen2-VL and Qwen2.5-VL make of an image of any size.
 
     A token is a block of 2 × 2 patches of 14 × 14 pixels, hence $b$ = `block` = 28. Height and width are rounded to
     the nearest multiples of $b$ (halves to the even one). If that is more than the most pixels $P$, both are divided
     by $\beta = \sqrt{height \cdot width / P}$ and rounded down, to at least one block; if it is fewer than the fewest,
-    both are multiplied by the like and rounded up.
+    both are multiplied by the same factor and rounded up.
 
     $$N = rows \cdot columns$$
 
     Args:
-        height: Of the image in pixels, at least 1.
-        width: Of the image in pixels, at least 1.
+        height: Height of the image in pixels, at least 1.
+        width: Width of the image in pixels, at least 1.
         block: Pixels on a side of the block behind one token: patch size times merge size.
         pixels: Fewest and most pixels after resizing (`min_pixels`, `max_pixels`, or `size` of the processor).
 

@@ -1,4 +1,4 @@
-"""What decoding goes on from: the keys and values that every layer has seen, and where each row's next token stands."""
+"""What decoding continues from: keys and values of every layer, and the position of each row's next token."""
 
 from dataclasses import dataclass, replace
 
@@ -42,10 +42,10 @@ class Cache:
     next_positions: Int[Tensor, " batch"]
 
     def lengths(self) -> list[int]:
-        """Entries that each layer holds."""
+        """Returns how many entries each layer holds."""
         return [len(layer) for layer in self.layers]
 
     def copy(self) -> "Cache":
-        """A cache that can be appended to without changing this one; what both hold already is shared."""
+        """Returns a cache that can grow without changing this one; what both hold already is shared."""
         spans = [replace(span) for span in self.spans]
         return Cache([replace(layer) for layer in self.layers], spans, self.next_positions)

@@ -113,12 +113,12 @@ class LlavaConfig:
             )
 
     def to_json(self) -> str:
-        """The configuration as JSON text."""
+        """Returns the configuration as JSON text."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "LlavaConfig":
-        """The configuration that `to_json` wrote."""
+        """Returns the configuration that `to_json` wrote."""
         values = json.loads(text)
         decoder = values.pop("decoder")
         if "vocabulary_size" in decoder:  # its name in the first files

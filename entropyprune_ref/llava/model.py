@@ -53,12 +53,12 @@ class Llava(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.lm_head.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are."""
+        """The dtype of the weights."""
         return self.lm_head.weight.dtype
 
     def forward(
@@ -71,7 +71,7 @@ class Llava(nn.Module):
         pruner: EntropyPrune | None = None,
         keep_trace: bool = False,
     ) -> LlavaOutput:
-        """Prefill: reads images and prompts, and prunes on the way if a pruner is given.
+        """Runs the prefill: reads images and prompts, and prunes on the way if a pruner is given.
 
         Masks and positions are kept where the ids are, which may be the CPU for a model elsewhere.
 
@@ -123,7 +123,7 @@ class Llava(nn.Module):
         return self._read(images, read_prompt(questions, self.config, attended, positions), layer, keep_trace)
 
     def _read(self, images: Tensor | None, prompt: Prompt, layer: int, keep_trace: bool) -> Reading:
-        after = prompt.positions.masked_fill(~prompt.attended, -1).amax(dim=1) + 1  # behind the whole prompt
+        after = prompt.positions.masked_fill(~prompt.attended, -1).amax(dim=1) + 1  # after the whole prompt
         layers = [LayerCache() for _ in range(self.config.decoder.layers)]
         cache = Cache(layers, [LayerSpan(range(layer), prompt.attended)], after)
         hidden = self.embed(images, prompt)
@@ -195,11 +195,11 @@ class Llava(nn.Module):
         return hidden.index_put((rows.to(self.device), columns.to(self.device)), visual.flatten(0, 1))
 
     def step(self, tokens: Int[Tensor, "batch 1"], cache: Cache) -> Float[Tensor, "batch 1 vocabulary"]:
-        """Decodes one token a row with the cache, at the position behind the whole prompt, pruned or not.
+        """Decodes one token per row with the cache, at the position after the whole prompt, pruned or not.
 
         Args:
             tokens: `(batch, 1)`, integer ids.
-            cache: Of a prefill of the same batch; appended to.
+            cache: Cache of a prefill of the same batch; it is appended to.
 
         Raises:
             TypeError: `tokens` is not a tensor of integers.

@@ -1,4 +1,4 @@
-"""What the model hands out: a prompt read up to the prune layer, a finished prefill, an answer."""
+"""Results of the model: a prompt read up to the prune layer, a finished prefill, an answer."""
 
 from dataclasses import dataclass, field
 
@@ -14,13 +14,13 @@ from .prompt import Prompt
 
 @dataclass
 class Reading:
-    """A prompt that the layers before `layer` have read: what a scorer looks at, and where `Llava.resume` goes on.
+    """A prompt that the layers before `layer` have read: what a scorer looks at, and where `Llava.resume` continues.
 
     Attributes:
-        prompt: What was read.
-        layer: Decoder layers that have run; the next one is this one.
+        prompt: The prompt.
+        layer: Number of decoder layers that have run, and so the next layer.
         trace: State `layer`, and the queries and keys of layer `layer - 1`.
-        cache: Of the layers that have run.
+        cache: Keys and values of the layers that have run.
     """
 
     prompt: Prompt
@@ -29,7 +29,7 @@ class Reading:
     cache: Cache
 
     def view(self) -> LayerView:
-        """What a scorer may look at when the input of `layer` is pruned."""
+        """Returns what a scorer may look at when the input of `layer` is pruned."""
         return LayerView(
             self.trace.hidden, self.trace.queries, self.trace.keys, self.prompt.image_index, self.prompt.attended
         )
@@ -45,8 +45,8 @@ class LlavaOutput:
         index: `(batch, length)`, int64: the place in the prompt of every token that is left.
         attended: `(batch, length)`, False where a slot holds padding or filler.
         positions: `(batch, length)`, rotary positions of the tokens that are left: those they had in the prompt.
-        cache: To decode with.
-        prompt: What was read.
+        cache: Keys and values to decode with.
+        prompt: The prompt.
         states: On request, `L + 1` tensors `(batch, n or length, hidden)`: state i enters layer i, state L leaves the
             last layer, before the final norm. States from the prune layer on are of the shortened sequence.
         queries: On request, `L` tensors `(batch, heads, n or length, head_dim)`, after rotary embedding.
@@ -70,7 +70,7 @@ class LlavaOutput:
         return [torch.nonzero(kept[visual]).flatten() for kept, visual in rows]
 
     def last_logits(self) -> Float[Tensor, "batch vocabulary"]:
-        """Logits of the last attended token of each row: what the first new token is chosen from."""
+        """Returns the logits of the last attended token of each row, from which the first new token is chosen."""
         order = torch.arange(self.attended.shape[1], device=self.attended.device)
         last = order.masked_fill(~self.attended, -1).amax(dim=1).to(self.logits.device)
         return self.logits[torch.arange(len(last), device=last.device), last]
@@ -81,7 +81,7 @@ class Generation:
     """What `generate` returns.
 
     Attributes:
-        tokens: `(batch, new tokens)`, int64; padded with the end-of-sequence id behind the end.
+        tokens: `(batch, new tokens)`, int64; padded with the end-of-sequence id.
         texts: The answers as words, for a model with a vocabulary.
         prefill: The prefill's output.
     """

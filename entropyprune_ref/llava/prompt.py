@@ -95,7 +95,7 @@ def require_ids(name: str, value: object, config: LlavaConfig) -> Tensor:
 
 
 def _encode(questions: Sequence[str], config: LlavaConfig) -> tuple[Tensor, Tensor]:
-    """Ids and mask of one prompt a question, padded at the left."""
+    """Returns ids and mask of one prompt per question, padded at the left."""
     if not questions:
         raise ValueError("questions must have at least one entry, got none")
     vocabulary = Vocabulary.of(config)

@@ -49,7 +49,7 @@ class VisionLayer(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Image to one feature vector a patch, as LLaVA-1.5 reads CLIP: penultimate state, class token dropped.
+    """One feature vector per patch, as LLaVA-1.5 reads CLIP: penultimate state, class token dropped.
 
     The last layer and the final norm are part of CLIP and of its checkpoints; LLaVA does not read them. `pooled`
     does, for pretraining.
@@ -93,7 +93,7 @@ class Projector(nn.Module):
         self.linear_2 = nn.Linear(decoder_hidden, decoder_hidden)
 
     def forward(self, features: Float[Tensor, "images patches dims"]) -> Float[Tensor, "images patches hidden"]:
-        """Returns one decoder embedding a patch."""
+        """Returns one decoder embedding per patch."""
         return self.linear_2(F.gelu(self.linear_1(features)))
 
 

@@ -31,7 +31,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, config: LlavaConfig) -> "Vocabulary":
-        """The vocabulary that a model's configuration holds."""
+        """Returns the vocabulary in a model's configuration."""
         if not config.vocabulary:
             raise ValueError("questions must be token ids for a model without a vocabulary, got text")
         return cls(config.vocabulary)
@@ -72,7 +72,7 @@ class Vocabulary:
         return [self.bos, self.words.index("user"), *[self.image] * visual_tokens]
 
     def question(self, text: str) -> list[int]:
-        """Returns what stands behind the image: the question and "assistant"."""
+        """Returns what stands after the image: the question and "assistant"."""
         words = self.encode(text)
         if not words:
             raise ValueError(f"questions must have at least one word, got {text!r}")

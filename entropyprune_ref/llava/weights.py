@@ -19,7 +19,7 @@ BUNDLED = Path(str(resources.files(__package__))) / "bundled"
 
 
 def write(path: Path, config: LlavaConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a model's configuration and tensors to `path` by way of a temporary file beside it.
+    """Writes a model's configuration and tensors to `path`, through a temporary file beside it.
 
     Raises:
         ValueError: There is no such folder.

@@ -1,1 +1,1 @@
-"""What draws: entropy curves, kept tokens, accuracy against budget."""
+"""Pictures: entropy curves, kept tokens, accuracy against budget."""

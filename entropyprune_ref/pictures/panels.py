@@ -73,7 +73,7 @@ def save_picture(
     layer: int,
     patch: int,
 ) -> Path:
-    """Writes one picture: the entropy curve at the left; at the right a row an image, a column a scorer.
+    """Writes one picture: the entropy curve, and beside it a row for each image and a column for each scorer.
 
     Args:
         path: A PNG file; its folder is made if needed.
@@ -104,7 +104,7 @@ def save_picture(
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """A figure that no graphical interface and no global state knows of."""
+    """Returns a figure without a graphical interface or global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def save_sheets(path: Path, sheets: Sequence["Sheet"], kept: Collection[int], caption: str) -> Path:
-    """Writes one picture with a cell a sheet: what was dropped is faded, what was kept is outlined.
+    """Writes one picture with a cell for each sheet: what was dropped is faded, what was kept is outlined.
 
     Args:
         path: A PNG file; its folder is made if needed.

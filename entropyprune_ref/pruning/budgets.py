@@ -31,7 +31,7 @@ class PrunePlan:
 
 
 def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_layer: int) -> int:
-    r"""Visual tokens to keep so that the mean over all layers is at most `average` (Eq. 5.1).
+    r"""Computes the visual tokens to keep so that the mean over all layers is at most `average` (Eq. 5.1).
 
     $$k = \left\lfloor \frac{layers \cdot average - prune\_layer \cdot visual\_tokens}
                                     {layers - prune\_layer} \right\rfloor$$
@@ -76,7 +76,7 @@ def tokens_to_keep(average: Number, *, visual_tokens: int, layers: int, prune_la
 
 
 def average_tokens(keep: int, *, visual_tokens: int, layers: int, prune_layer: int) -> Fraction:
-    r"""Mean number of visual tokens per layer when `keep` remain from `prune_layer` on, the inverse of Eq. 5.1.
+    r"""Computes the mean visual tokens per layer when `keep` remain from `prune_layer` on (Eq. 5.1 inverted).
 
     $$a = \frac{prune\_layer \cdot visual\_tokens + (layers - prune\_layer) \cdot keep}{layers}$$
 
@@ -114,7 +114,7 @@ def prune_plan(
     ratio: Number | None = None,
     lower_prune_layer: bool = False,
 ) -> PrunePlan:
-    r"""Where to prune and how many tokens to keep, from a budget given in exactly one of three ways (Eq. 5.1, 5.3).
+    r"""Says where to prune and how many tokens to keep, from a budget in exactly one of three ways (Eqs. 5.1, 5.3).
 
     $$k = \lfloor visual\_tokens \cdot (1 - ratio) \rfloor$$
 
@@ -216,7 +216,7 @@ def split_keep(keep: int, visual_tokens_per_image: Sequence[int]) -> list[int]:
 
 
 def _depth(visual_tokens: int, layers: int, prune_layer: int) -> tuple[int, int, int]:
-    """The three as Python's integers, judged."""
+    """Returns the three as Python's integers, checked."""
     layers = require_integer("layers", layers, 2)
     return (
         require_integer("visual_tokens", visual_tokens, 1),
@@ -226,7 +226,7 @@ def _depth(visual_tokens: int, layers: int, prune_layer: int) -> tuple[int, int,
 
 
 def _smallest(visual_tokens: int, layers: int, prune_layer: int) -> str:
-    """The average at which no token is kept: in decimals if that is exact, else rounded up beside the fraction."""
+    """Writes the average at which no token is kept: in decimals if exact, else rounded up beside the fraction."""
     exact = Fraction(prune_layer * visual_tokens, layers)
     decimal = f"{math.ceil(exact * 10**4) / 10**4:.4f}".rstrip("0").rstrip(".")
     return decimal if Fraction(decimal) == exact else f"{decimal} (exactly {exact})"

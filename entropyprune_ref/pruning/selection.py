@@ -24,7 +24,7 @@ from .budgets import split_keep
 
 
 def select_tokens(scores: Float[Tensor, "*batch tokens"], keep: int) -> Int[Tensor, "*batch keep"]:
-    r"""Positions of the `keep` highest scores, in their original order (Eq. 5.2).
+    r"""Selects the positions of the `keep` highest scores, in their original order (Eq. 5.2).
 
     $$\operatorname{select}(scores, keep) = \operatorname{sort}\bigl(
               \text{the first } keep \text{ tokens in the order } (-scores_t,\ t)\bigr)$$
@@ -62,7 +62,7 @@ def kept_mask(
     *,
     over_images: str = "each",
 ) -> Bool[Tensor, "batch sequence"]:
-    """Which positions of whole sequences remain: everything that is not visual, and the selected visual tokens.
+    """Marks the positions of whole sequences that remain: all that is not visual, and the selected visual tokens.
 
     Args:
         scores: `(batch, sequence)`, floating; read, and required to be finite, at visual positions only.
@@ -130,7 +130,7 @@ def kept_mask(
 def gather_index(
     kept: Bool[Tensor, "batch sequence"],
 ) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
-    """Positions to gather so that every row of a batch becomes equally short, aligned at the right end.
+    """Returns positions to gather so that every row of a batch becomes equally short, aligned at the right end.
 
     The rows of a batch may drop different numbers of tokens. The new length is the number that the row which drops
     fewest keeps. A row that drops more fills its leading slots with dropped tokens, which the second output marks as

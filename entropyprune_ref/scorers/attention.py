@@ -1,4 +1,4 @@
-r"""Rivals that keep the tokens which receive attention: FastV, as its code does it and as its text says it."""
+r"""Rivals that keep the tokens which receive attention: FastV, as in its code and as in its text."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ def _attention(
     keys: Float[Tensor, "*batch keys head_dim"],
     allowed: Bool[Tensor, "*#batch queries keys"],
 ) -> Float[Tensor, "*batch queries keys"]:
-    """Softmax attention weights over the allowed keys."""
+    """Returns softmax attention weights over the allowed keys."""
     logits = queries @ keys.mT / queries.shape[-1] ** 0.5
     return torch.softmax(logits.masked_fill(~allowed, float("-inf")), dim=-1)
 
@@ -39,7 +39,7 @@ class LastTokenAttention:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """The mean weight, in [0, 1]."""
+        """Returns the mean weight, in [0, 1]."""
         queries = per_head("queries", view.queries, view.attended)
         keys = per_head("keys", view.keys, view.attended)
         keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], dim=1)
@@ -69,7 +69,7 @@ class MeanAttention:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """The mean weight, in [0, 1]. One score matrix is held at a time."""
+        """Returns the mean weight, in [0, 1]; holds one score matrix at a time."""
         queries = per_head("queries", view.queries, view.attended)
         keys = per_head("keys", view.keys, view.attended)
         batch, heads, sequence, _ = queries.shape

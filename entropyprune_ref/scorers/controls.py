@@ -33,7 +33,7 @@ class Random:
         require_integer("seed", self.seed, 0, 2**64 - 1)
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores in [0, 1)."""
+        """Returns scores in [0, 1)."""
         device = view.image_index.device
         scores = blank(view, device)
         for row, positions in visual_rows(view):
@@ -68,7 +68,7 @@ class UniformStride:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores 0, -1, -2, ... in the order of keeping, anew for every image."""
+        """Returns scores 0, -1, -2, ... in the order of keeping, anew for every image."""
         scores = blank(view, view.image_index.device)
         for row, _ in visual_rows(view):
             images = view.image_index[row]
@@ -94,7 +94,7 @@ class QueryNorm:
     highest: bool = True
 
     def __call__(self, view: LayerView) -> Scores:
-        """The norm, negative if low ones are kept."""
+        """Returns the norm, negative if low ones are kept."""
         queries = per_head("queries", view.queries, view.visual).transpose(1, 2).flatten(2)  # a token's lie together
         norm = queries.square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
@@ -113,7 +113,7 @@ class HiddenNorm:
     highest: bool = True
 
     def __call__(self, view: LayerView) -> Scores:
-        """The norm, negative if low ones are kept."""
+        """Returns the norm, negative if low ones are kept."""
         norm = visual_hidden(view).square().sum(dim=-1).sqrt()
         return norm if self.highest else 0 - norm
 
@@ -131,5 +131,5 @@ class LowestEntropy:
     convention: Convention = PAPER
 
     def __call__(self, view: LayerView) -> Scores:
-        """Minus the entropy, in nats (of the convention's kind)."""
+        """Returns minus the entropy, in nats (of the convention's kind)."""
         return 0 - EntropyScorer(self.convention)(view)

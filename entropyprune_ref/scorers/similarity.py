@@ -12,7 +12,7 @@ from .view import LayerView
 
 @dataclass(frozen=True)
 class Duplication:
-    r"""Keeps a few pivot tokens, then the tokens that are least like any pivot.
+    r"""A few pivot tokens, then the tokens that are least like any pivot.
 
     $$
     \text{score}_t = 1 - \max_{p \,\in\, \text{pivots}} \cos(x_t, x_p)
@@ -43,7 +43,7 @@ class Duplication:
         require_integer_fields(self, 1)
 
     def __call__(self, view: LayerView) -> Scores:
-        """In [0, 2], and above 2 for pivots. A zero state has similarity 0 to all."""
+        """Returns scores in [0, 2], and above 2 for pivots; a zero state has similarity 0 to all."""
         hidden, keys = visual_hidden(view), per_head("keys", view.keys, view.visual)
         scores = blank(view, hidden.device)
         for row, positions in visual_rows(view):
@@ -59,14 +59,14 @@ class Duplication:
 
 @dataclass(frozen=True)
 class MaxMinDiversity:
-    """Keeps the token farthest from all kept so far, again and again: greedy max-min cosine distance.
+    """The token farthest from all kept so far, again and again: greedy max-min cosine distance.
 
     The first token is the one whose nearest neighbour is farthest; ties go to the earlier token. The score is minus a
     token's rank in this order, so that the k highest scores are exactly the first k of the greedy choice.
 
-    Source: DivPrune (arXiv 2503.02175). Departs from it in the place, which is the input of the prune layer and not the
-    output of the projector, and in that a token once kept cannot be chosen again (its code can repeat one when
-    only copies are left). Images of one row are ranked together.
+    Source: DivPrune (arXiv 2503.02175). Departs from it in two ways: it works at the input of the prune layer, not on
+    the output of the projector; and a token once kept cannot be chosen again (its code can repeat one when only copies
+    are left). Images of one row are ranked together.
 
     Examples:
         Three directions at 0, 45 and 180 degrees: the last is farthest from its neighbour, then the first.
@@ -81,7 +81,7 @@ class MaxMinDiversity:
     """
 
     def __call__(self, view: LayerView) -> Scores:
-        """Scores 0, -1, -2, ... in the order of keeping."""
+        """Returns scores 0, -1, -2, ... in the order of keeping."""
         hidden = visual_hidden(view)
         scores = blank(view, hidden.device)
         for row, positions in visual_rows(view):

@@ -1,4 +1,4 @@
-"""Many questions behind one image: each sees the prefix and itself, at the positions that it would have alone."""
+"""Many questions after one image: each sees the prefix and itself, at the positions that it would have alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Packed:
     slots: int
 
     def apart(self) -> "Packed":
-        """Returns the same questions with a row of its own for each."""
+        """Returns the same questions, each in a row of its own."""
         ids, targets, positions = (
             tensor.unflatten(1, (-1, self.slots)).flatten(0, 1) for tensor in (self.ids, self.targets, self.positions)
         )

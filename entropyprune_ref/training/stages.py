@@ -64,7 +64,7 @@ class Recipe:
 
 
 def bundled_config() -> LlavaConfig:
-    """The architecture of the bundled model: LLaVA-1.5's, small; `head_dim / heads` is 4 as in the 7B model."""
+    """Returns the architecture of the bundled model: LLaVA-1.5's, small; `head_dim / heads` is 4 as in the 7B model."""
     return LlavaConfig(
         vision=VisionConfig(hidden=96, layers=3, heads=4, mlp=384, image_size=IMAGE_SIZE, patch_size=PATCH_SIZE),
         decoder=DecoderConfig(hidden=128, layers=6, heads=8, kv_heads=8, head_dim=32, mlp=256, vocabulary=len(WORDS)),
@@ -79,7 +79,7 @@ Report = Callable[[str, int, int, float], None]
 def train(recipe: Recipe, folder: Path, report: Report | None = None, save_every: int = 200) -> Llava:
     """Trains a model and leaves `model.safetensors` and `training.json` in `folder`.
 
-    A run that stopped goes on where its last checkpoint was, to the same weights as an undisturbed one on the same
+    A stopped run continues from its last checkpoint, to the same weights as an undisturbed one on the same
     machine.
 
     Args:
@@ -126,15 +126,15 @@ class Stage:
         ]
 
     def trained(self) -> nn.Module:
-        """The modules whose parameters this stage changes."""
+        """Returns the modules whose parameters this stage changes."""
         raise NotImplementedError
 
     def loss(self, step: int) -> Tensor:
-        """The loss of the step's batch."""
+        """Returns the loss of the step's batch."""
         raise NotImplementedError
 
     def scenes(self, step: int, batch: int) -> Iterator[tuple[int, Scene]]:
-        """The step's images with their numbers in the training stream; no two steps share one."""
+        """Returns the step's images with their numbers in the training stream; no two steps share one."""
         offset = 0 if self.name == "vision" else 10_000_000
         for index in range(offset + step * batch, offset + (step + 1) * batch):
             yield index, draw_scene(TRAIN_STREAM + self.recipe.seed, index, crowded=self.name == "vision")
@@ -153,11 +153,11 @@ class VisionStage(Stage):
         super().__init__(model, recipe)
 
     def trained(self) -> nn.Module:
-        """The tower and two heads that are thrown away."""
+        """Returns the tower and two heads that are discarded afterwards."""
         return nn.ModuleList([self.model.vision_tower, self.patch_head, self.image_head])
 
     def loss(self, step: int) -> Tensor:
-        """Cross-entropy of shape, colour and cell a patch, plus that of presence an image."""
+        """Returns the cross-entropy of shape, colour and cell per patch, plus that of presence per image."""
         scenes = [scene for _, scene in self.scenes(step, self.recipe.vision_batch)]
         states = self.model.vision_tower.penultimate(pixels(torch.stack([torch.from_numpy(s.image) for s in scenes])))
         wanted = torch.stack([_patch_labels(scene) for scene in scenes])
@@ -186,11 +186,11 @@ class DecoderStage(Stage):
         super().__init__(model, recipe)
 
     def trained(self) -> nn.Module:
-        """Projector and language model."""
+        """Returns projector and language model."""
         return nn.ModuleList([self.model.projector, self.model.decoder, self.model.lm_head])
 
     def loss(self, step: int) -> Tensor:
-        """Mean cross-entropy over the answer tokens of all packed questions."""
+        """Returns the mean cross-entropy over the answer tokens of all packed questions."""
         drawn = list(self.scenes(step, self.recipe.batch))
         images = pixels(torch.stack([torch.from_numpy(scene.image) for _, scene in drawn]))
         questions = [ask(scene, TRAIN_STREAM + self.recipe.seed, index, self.recipe.asked) for index, scene in drawn]

@@ -56,7 +56,7 @@ def _where(scene: Scene, random: np.random.Generator) -> Question:
 
 
 def _exist(scene: Scene, random: np.random.Generator) -> Question:
-    """Half yes; of the no's, three in four take a shape and a colour that are both there, on different objects."""
+    """Asks for yes half the time; three in four no's take a shape and a colour that are there, on different objects."""
     present = {(thing.shape, thing.color) for thing in scene.things}
     if random.random() < 0.5:
         thing = _pick(random, list(scene.things))

@@ -118,7 +118,7 @@ def _draw_things(random: np.random.Generator, bounds: tuple[int, int]) -> tuple[
 
 
 def _background(random: np.random.Generator) -> np.ndarray:
-    """A grey level with a slight tint and a linear gradient."""
+    """Draws a grey level with a slight tint and a linear gradient."""
     level = random.uniform(0.30, 0.60) + random.uniform(-0.05, 0.05, size=3)
     slope = random.uniform(-0.15, 0.15, size=2)
     ramp = (np.arange(IMAGE_SIZE) + 0.5) / IMAGE_SIZE - 0.5
@@ -126,7 +126,7 @@ def _background(random: np.random.Generator) -> np.ndarray:
 
 
 def _silhouette(thing: Thing) -> np.ndarray:
-    """Share of every pixel that the thing covers, from its signed distance: one pixel of soft edge."""
+    """Returns the share of every pixel that the thing covers, from its signed distance: one pixel of soft edge."""
     pixels = np.arange(IMAGE_SIZE) + 0.5
     x, y = pixels[None, :] - thing.center[0], pixels[:, None] - thing.center[1]
     radius = thing.radius

@@ -45,8 +45,9 @@ def test_tests_of_a_section_stand_in_one_fold_at_its_end() -> None:
     assert re.findall(r'\?\?\? test "(.+?)"', text) == ["Tests (2)", "Tests (1)"]
     first, second = text.split("## Two")
     assert first.index("words") < first.index("### Deeper") < first.index("Tests (2)")
-    assert "def test_centred_columns_sum_to_zero" in first and "def test_centred_of_equal" in first
-    assert "def test_centred_of_equal" in second and "columns_sum" not in second
+    line = sources.definitions("tests/test_gram.py")["test_centred_columns_sum_to_zero"][0]
+    assert f"- [`test_centred_columns_sum_to_zero`](../source/tests/test_gram.md#L{line})" in first
+    assert "test_centred_of_equal" in first and "test_centred_of_equal" in second and "columns_sum" not in second
 
 
 def test_tests_in_a_listing_are_left_alone() -> None:

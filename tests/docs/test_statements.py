@@ -37,6 +37,19 @@ def test_counting_fails_although_every_object_is_kept(result: dict[str, Any]) ->
     assert cell(result, "ground-truth", 1, 16)["kinds"]["count"][0] < nothing["kinds"]["count"][0]
 
 
+def test_released_does_much_as_low_query_norm_does_at_layer_1() -> None:
+    for keep in KEEPS:
+        assert abs(mean("token-entropy-released", 1, keep) - mean("query-norm-low", 1, keep)) < 0.025
+
+
+def test_simpler_rivals_reach_the_ground_truth_at_layer_1() -> None:
+    for keep in (32, 16, 8):
+        truth = mean("ground-truth", 1, keep)
+        for name in ("last-token-attention", "max-min-diversity"):
+            assert abs(mean(name, 1, keep) - truth) < 0.01
+        assert mean("token-entropy-row_normalized", 1, keep) < mean("token-entropy-paper", 1, keep) < truth
+
+
 def test_ground_truth_is_no_upper_bound() -> None:
     """In some seed, keeping nothing at layer 2 beats the ground truth with 8 tokens."""
     gaps = [

@@ -183,7 +183,8 @@ def _heard(tab: chromium.Tab, root: str) -> tuple[set[str], list[tuple[str, str]
         match event["method"]:
             case "Network.requestWillBeSent":
                 url = event["request"]["url"]
-                requests.add(urllib.parse.urlsplit(url).path.lstrip("/"))
+                if url.startswith(root):
+                    requests.add(urllib.parse.urlsplit(url).path.lstrip("/"))
                 if not url.startswith((root, "data:", "blob:")):
                     wrong.append(("foreign", url))
             case "Runtime.exceptionThrown":

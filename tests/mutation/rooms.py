@@ -21,7 +21,7 @@ LLAVA = (
 )
 
 ROOMS = {
-    "gram": Room(("gram.py",), ("tests/test_gram.py", "tests/test_entropy.py", "tests/test_arguments.py")),
+    "gram": Room(("gram.py",), ("tests/test_gram.py", "tests/test_arguments.py")),
     "entropy": Room(("entropy.py",), ("tests/test_entropy.py", "tests/test_entropy_laws.py")),
     "scoring": Room(("scoring.py",), ("tests/test_scoring.py", "tests/test_arguments.py")),
     "collapse": Room(("collapse.py",), ("tests/test_collapse.py", "tests/test_arguments.py")),
