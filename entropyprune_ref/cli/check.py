@@ -38,6 +38,9 @@ CONTRACT_NAMES = (
 @click.option(
     "--dtype", default="float64", show_default=True, help="Of the inputs: float64, float32, bfloat16, float16."
 )
+@click.option(
+    "--computes-in", help="What the function computes in; tolerances follow.  [default: float32, or --dtype if wider]"
+)
 @click.option("--device", default="cpu", show_default=True, help="Where the inputs are put.")
 @click.option("--arrays", default="torch", show_default=True, help="What the function takes: torch, numpy or jax.")
 @click.option("--size", default=None, help="Cases for each law: quick, default or thorough.  [default: default]")
@@ -71,6 +74,7 @@ def check(
     target: str | None,
     convention: str | None,
     dtype: str,
+    computes_in: str | None,
     device: str,
     arrays: str,
     size: str | None,
@@ -124,6 +128,7 @@ def check(
                 candidate,
                 convention=convention,
                 dtype=dtype,
+                computes_in=computes_in,
                 device=device,
                 arrays=arrays,
                 size=size,
