@@ -31,7 +31,9 @@ def test_readme_is_right_about_the_collapse() -> None:
     assert {collapse["layer"] for collapse in found} == {2} and {collapse["layers"] for collapse in found} == {6}
     agreeing = [collapse["consistency"] for collapse in found]
     assert f"{min(agreeing):.0%}".rstrip("%") == "82" and max(agreeing) == 1
-    assert "collapses at layer 2 of 6 in all five seeds, and 82 to 100 % of the images agree" in " ".join(README.split())
+    assert "collapses at layer 2 of 6 in all five seeds, and 82 to 100 % of the images agree" in " ".join(
+        README.split()
+    )
 
 
 def test_readme_is_right_about_16_tokens_at_the_collapse() -> None:

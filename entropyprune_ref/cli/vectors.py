@@ -18,7 +18,9 @@ from ._shared import dump, json_option, say, show
 def vectors(out: Path, as_json: bool) -> None:
     """Write test vectors: inputs, expected outputs, tolerances and verdicts, for programs in any language.
 
-    Every run writes the same bytes. What a program answers is judged by: entropyprune-ref check --vectors FILE
+    Two runs on one machine write the same bytes; on another machine the last digits may differ.
+
+    What a program answers is judged by: entropyprune-ref check --vectors FILE
     """
     try:
         from ..oracle.vectors import write

@@ -34,7 +34,7 @@ BRIEF = (48, 32, 16)
 
 @dataclass(frozen=True)
 class Demo:
-    """All that a run finds.
+    """Everything that a run finds.
 
     Attributes:
         images: Images drawn.
@@ -76,8 +76,8 @@ def run(
 
     Args:
         model: A model of the little world.
-        images: How many are drawn, at least 2; each is asked one question of every type.
-        seed: Which images.
+        images: Number of images drawn, at least 2; each is asked one question of every type.
+        seed: Number that decides which images.
         layer: The prune layer; default: the Entropy Collapse Layer of these images, or 1 where there is none.
         full: Whether layer 1 is compared too, and every contender is timed, not `PAPER` alone.
         keeps: Visual tokens kept, one budget each; default: `BRIEF`, or `SHARES` in a full run.

@@ -199,7 +199,7 @@ class Llava(nn.Module):
 
         Args:
             tokens: `(batch, 1)`, integer ids.
-            cache: Of a prefill of the same batch; appended to.
+            cache: Cache of a prefill of the same batch; it is appended to.
 
         Raises:
             TypeError: `tokens` is not a tensor of integers.

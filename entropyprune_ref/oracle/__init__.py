@@ -26,7 +26,7 @@ from .contracts.contract import Contract
 from .judging.checking import SIZES, check, replay
 from .judging.parametrize import parametrize_with_checks
 from .judging.report import Report, Verdict
-from .judging.selftest import Catch, self_test
+from .judging.selftest import Catch, measure_power, self_test
 from .trial.failure import Failure
 from .vectors import judge as judge_vectors
 
@@ -45,6 +45,7 @@ __all__ = [
     "Verdict",
     "check",
     "judge_vectors",
+    "measure_power",
     "parametrize_with_checks",
     "replay",
     "self_test",

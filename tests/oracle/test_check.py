@@ -72,6 +72,8 @@ def test_a_call_that_takes_too_long_ends_the_check() -> None:
     report = quick(lambda features: time.sleep(30), time_limit=0.2)
     assert time.perf_counter() - start < 10
     assert [failure.law for failure in report.failures] == ["time"]
+    assert report.not_run == tuple(law.name for law in CONTRACTS["matrix_entropy"].laws[1:])
+    assert "not run, since a call is still running, which isolate=True would end: range" in str(report)
     assert "did not return within 0.2 s" in report.failures[0].message
 
 
@@ -130,6 +132,8 @@ def test_expected_failures_count_as_passed_and_unexpected_success_does_not() -> 
     assert "1 fail as expected" in str(report)
     report = quick(matrix_entropy, expected_failures={"views": "fixed long ago"})
     assert not report.passed and "holds against expectation (fixed long ago)" in str(report)
+    report = quick(matrix_entropy, expected_failures={"time": "slow, once"})
+    assert not report.passed and "holds against expectation (slow, once)" in str(report)
     with pytest.raises(ValueError, match=r"expected_failures must name laws of matrix_entropy .*got \['vews'\]"):
         quick(matrix_entropy, expected_failures={"vews": "a slip"})
 
@@ -215,11 +219,22 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "arity 2": ({"candidate": lambda a, b: 0}, ValueError, "got one with missing a required argument: 'b'"),
     "convention": (
-        {"convention": "mine"},
+        {"contract": "token_entropy", "convention": "mine"},
         ValueError,
         "convention must be one of paper, row_normalized, released, got",
     ),
-    "convention type": ({"convention": 3}, TypeError, "convention must be a Convention or its name, got int"),
+    "no convention": (
+        {"convention": "released"},
+        ValueError,
+        "convention must not be given for matrix_entropy, which has none, got 'released'",
+    ),
+    "seed": ({"seed": 2**64}, ValueError, r"seed must be an integer from 0 to 2\^64 - 1, got 18446744073709551616"),
+    "memory limit": ({"memory_limit": 0}, ValueError, "memory_limit must be above 0 GiB, got 0"),
+    "convention type": (
+        {"contract": "token_entropy", "convention": 3},
+        TypeError,
+        "convention must be a Convention or its name, got int",
+    ),
     "dtype": ({"dtype": "int8"}, ValueError, "dtype must be one of float64, float32, bfloat16, float16 .*got int8"),
     "device": ({"device": "abacus"}, ValueError, "device must be one that torch can use here, got 'abacus'"),
     "arrays": ({"arrays": "lists"}, ValueError, "arrays must be one of 'torch', 'numpy', 'jax', got 'lists'"),

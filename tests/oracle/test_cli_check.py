@@ -71,6 +71,15 @@ def test_a_wrong_implementation_fails_with_exit_code_1_and_reports(
     assert not list(theirs.glob(".r.*"))
 
 
+@pytest.mark.usefixtures("theirs")
+def test_a_wrong_implementation_by_a_factor_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("twice.py").write_text("import entropyprune_ref as r\ndef twice(f):\n    return 2 * r.matrix_entropy(f)\n")
+    assert run("matrix_entropy", "./twice.py:twice", "--size", "quick", "--dtype", "fp32", "--in-process") == 1
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 40 and "from twice import twice as candidate" in shown
+    assert shown.index("law 'value' does not hold") < shown.index("more in full")
+
+
 def test_expected_failures_pass(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [law.name for law in CONTRACTS["matrix_entropy"].laws]
     holding = {"part by part", "repeatable", "empty batch"}
@@ -82,13 +91,22 @@ def test_expected_failures_pass(theirs: Path, capsys: pytest.CaptureFixture[str]
 BAD = {
     "nothing": ([], "check needs CONTRACT and MODULE:FUNCTION"),
     "contract": (["vanish", RIGHT], "contract must be one of matrix_entropy, token_entropy"),
-    "no colon": (["matrix_entropy", "entropyprune_ref"], "must be given as MODULE:FUNCTION, got 'entropyprune_ref'"),
+    "no colon": (
+        ["matrix_entropy", "entropyprune_ref"],
+        "must be given as MODULE:FUNCTION or FILE.py:FUNCTION, got 'entropyprune_ref'",
+    ),
     "no module": (["matrix_entropy", "nowhere.at_all:f"], "nowhere.at_all:f cannot be imported: ModuleNotFoundError"),
     "no function": (["matrix_entropy", "entropyprune_ref:vanish"], "cannot be imported: AttributeError"),
     "no callable": (["matrix_entropy", "kernels_of_theirs:table"], "must be callable, got dict"),
     "arity": (["collapse_layer", "entropyprune_ref.pruning:select_tokens"], "candidate must be callable as"),
     "dtype": (["matrix_entropy", RIGHT, "--dtype", "int8"], "dtype must be one of float64"),
     "convention": (["token_entropy", RIGHT, "--convention", "mine"], "convention must be one of paper"),
+    "no convention": (["matrix_entropy", RIGHT, "--convention", "paper"], "convention must not be given for matrix_"),
+    "no file": (["matrix_entropy", "./nowhere.py:f"], "./nowhere.py:f cannot be imported: there is no such file"),
+    "two sizes": (["matrix_entropy", RIGHT, "--size", "thorough"], "--size and --quick must agree"),
+    "seed": (["matrix_entropy", RIGHT, "--seed", str(2**64)], "seed must be an integer from 0 to 2^64 - 1"),
+    "report is a folder": (["matrix_entropy", RIGHT, "--report", "."], "must be a file, got the folder ."),
+    "report where none may write": (["matrix_entropy", RIGHT, "--junit", "/proc/r.xml"], "that can be written to"),
     "device": (["matrix_entropy", RIGHT, "--device", "abacus"], "device must be one that torch can use here"),
     "arrays": (["matrix_entropy", RIGHT, "--arrays", "lists"], "arrays must be one of 'torch', 'numpy', 'jax'"),
     "expect": (["matrix_entropy", RIGHT, "--expect", "value"], "--expect must be LAW=REASON, got 'value'"),

@@ -51,7 +51,7 @@ def built(case: Case, dtype: torch.dtype = torch.float64) -> torch.Tensor:
 def test_flat_curves_do_not_change_and_nothing_rounds(case: Case, dtype: torch.dtype) -> None:
     curve = built(case, dtype)
     assert not curve.diff(dim=-1).any()
-    assert drop_error(curve) == 0
+    assert drop_error(curve) == 0 or case.numbers.get("times", 1) > 1
 
 
 @given(curves.rising(setting()), dtypes)
@@ -152,8 +152,9 @@ def test_whole_quanta_are_the_same_numbers_in_every_dtype(case: Case, dtype: tor
 @given(curves.disagreeing_samples(setting(), views=True))
 def test_views_of_curves_are_views_with_the_same_numbers(case: Case) -> None:
     plain = {name: value for name, value in case.numbers.items() if name != "layout"}
+    rows = built(Case(case.family, plain))
     assert not built(case).is_contiguous()
-    assert torch.equal(built(case), built(Case(case.family, plain)))
+    assert torch.equal(built(case), rows[:1].expand_as(rows) if case.numbers["layout"] == "expanded" else rows)
 
 
 def test_build_of_curves_refuses_what_it_does_not_know() -> None:
@@ -161,7 +162,7 @@ def test_build_of_curves_refuses_what_it_does_not_know() -> None:
         built(Case("steep", {}))
     with pytest.raises(ValueError, match=r"numbers must be those of 'flat', got {'height': 2}"):
         built(Case("flat", {"height": 2}))
-    with pytest.raises(ValueError, match="layout must be one of 'contiguous', 'transposed', 'strided', got 'spiral'"):
+    with pytest.raises(ValueError, match=r"layout must be one of .* got 'spiral'"):
         built(Case("flat", {"drops": [[0]], "layout": "spiral"}))
 
 
@@ -291,7 +292,9 @@ VARIANTS: dict[str, Callable[[torch.Tensor], Any]] = {
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_correct_detectors_never_fail(name: str, dtype: torch.dtype) -> None:
-    report = check("collapse_layer", VARIANTS[name], dtype=dtype, size=SIZE)
+    """Those that add one number after the other do so in the dtype of the curves, and say so."""
+    own = name in ("differences first", "means first", "by reciprocal", "streaming mean")
+    report = check("collapse_layer", VARIANTS[name], dtype=dtype, computes_in=dtype if own else None, size=SIZE)
     assert report.passed, str(report)
 
 
@@ -313,8 +316,24 @@ def blind_to_single_samples(curve: torch.Tensor) -> int | None:
     return None if curve.shape[:-1] == (1,) else collapse_layer(curve).layer
 
 
+def first_32_layers(curve: torch.Tensor) -> int | None:
+    return collapse_layer(curve[..., :33]).layer
+
+
+def mean_of_means(size: int) -> Callable[[torch.Tensor], int | None]:
+    """Of blocks of so many samples, the last of which may be shorter."""
+
+    def detector(curve: torch.Tensor) -> int | None:
+        blocks = curve.double().reshape(-1, curve.shape[-1]).split(size)
+        return collapse_layer(torch.stack([block.mean(0) for block in blocks]).mean(0)).layer
+
+    return detector
+
+
 BROKEN_BY: dict[str, tuple[str | Callable[[torch.Tensor], Any], ...]] = {
     "after the drop": ("state before the drop", "rise taken for drop", "counted from the last layer"),
+    "real sizes": (first_32_layers, mean_of_means(64), mean_of_means(256)),
+    "many samples": (*map(mean_of_means, (8, 16, 32, 64, 128)), "largest drop of any sample"),
     "late drop": ("last drop left out", "lowest point of the curve"),
     "largest drop": (
         "largest change of either sign",

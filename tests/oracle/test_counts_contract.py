@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from entropyprune_ref.flops import LLAVA_1_5_7B, DecoderSize, prefill_flops, pru
 from entropyprune_ref.oracle import CONTRACTS, check
 from entropyprune_ref.oracle.contracts.budgets import (
     PUBLISHED,
+    _decimals,
     _exact_averages,
     _feasible,
     _hard_decimals,
@@ -45,6 +47,7 @@ BY_LAW = {
     ("prefill_flops", "heads assumed to fill the hidden size"): "free head size",
     ("prefill_flops", "prune layer off by one"): "pruned prompt",
     ("prefill_flops", "32-bit overflow"): "real sizes",
+    ("prefill_flops", "MLP always of three matrices"): "pruned plain MLP",
 }
 
 
@@ -94,9 +97,24 @@ def test_infeasible_averages_are_infeasible_but_not_absurd(case: Case) -> None:
     assert exact_keep(**case.numbers) < 0 <= case.numbers["average"]
 
 
+@given(_decimals())
+def test_decimal_averages_are_feasible_and_exact_decimals(case: Case) -> None:
+    assert exact_keep(**case.numbers) >= 0
+    assert tokens_to_keep(**case.numbers) == math.floor(exact_keep(**case.numbers))
+
+
+def test_infeasible_averages_are_no_whole_numbers_at_times() -> None:
+    hypothesis.find(_infeasible(), lambda case: case.numbers["average"] % 1 != 0)
+
+
+def test_real_prompts_have_more_floating_operations_than_float64_has_digits() -> None:
+    assert max(total(dict(case.numbers)) for case in _real_prompts()) > 2**53
+    assert max(case.numbers["visual_tokens"] for case in _real_prompts()) > 2**16
+
+
 @given(_impossible())
 def test_impossible_numbers_are_impossible(case: Case) -> None:
-    numbers = case.numbers
+    numbers = case.numbers | {"average": float(case.numbers["average"])}
     possible = 0 < numbers["prune_layer"] < numbers["layers"] and 0 <= numbers["average"] <= numbers["visual_tokens"]
     assert not possible or numbers["visual_tokens"] == 0
 
@@ -123,7 +141,10 @@ def total(numbers: dict[str, Any]) -> int:
     return numbers["prune_layer"] * layer(whole) + (numbers["layers"] - numbers["prune_layer"]) * layer(left)
 
 
-@given(st.one_of(_prompts(pruned=True, grouped=True, free=True), _prompts(pruned=False, matrices=2), _real_prompts()))
+@given(
+    st.one_of(_prompts(pruned=True, grouped=True, free=True), _prompts(pruned=True, matrices=2))
+    | st.sampled_from(_real_prompts())
+)
 def test_expected_flops_are_those_of_the_equations(case: Case) -> None:
     numbers = dict(case.numbers)
     size = DecoderSize(**{name: numbers.pop(name) for name in SIZES})

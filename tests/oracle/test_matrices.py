@@ -2,6 +2,7 @@
 
 import math
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entropyprune_ref.oracle.inputs.case import Case, Setting
-from entropyprune_ref.oracle.inputs.matrices import FAMILIES, build, empty_batches, matrices, scale_bounds, sides
+from entropyprune_ref.oracle.inputs.layouts import LAYOUTS, laid_out
+from entropyprune_ref.oracle.inputs.matrices import FAMILIES, build, empty_batches, matrices, scale_bounds
+from entropyprune_ref.oracle.inputs.sizes import LADDER, shapes, sizes
 from entropyprune_ref.scoring import RELEASED
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -32,20 +35,20 @@ def levels(features: torch.Tensor) -> np.ndarray:
 def test_every_family_is_finite_reproducible_and_of_the_shape_asked_for(
     family: str, dtype: torch.dtype, data: st.DataObject
 ) -> None:
-    least = {"equal eigenvalues": 1, "near-degenerate": 2}.get(family, 0)
+    least = {"equal eigenvalues": 1, "near-degenerate": 2, "tail": 2, "twin rows": 1}.get(family, 0)
     case = data.draw(matrices(Setting("matrix_entropy", dtype=dtype), family, 1, least_rank=least))
     features = build(case, dtype)
     assert features.shape == (*case.numbers["batch"], case.numbers["rows"], case.numbers["columns"])
-    assert features.dtype == dtype and bool(torch.isfinite(features).all())
-    assert torch.equal(features, build(Case(case.family, dict(case.numbers)), dtype))
+    assert features.dtype == dtype and bool(torch.isfinite(features).all()) == (family != "not finite")
+    assert torch.equal(features.nan_to_num(), build(Case(case.family, dict(case.numbers)), dtype).nan_to_num())
 
 
 def test_sides_meet_one_row_one_column_and_more_of_either() -> None:
     seen = set()
 
-    @given(sides())
-    def collect(both: tuple[int, int]) -> None:
-        rows, columns = both
+    @given(shapes(0))
+    def collect(shape: tuple[list[int], int, int]) -> None:
+        _, rows, columns = shape
         seen.update({"row"} & {"row" if rows == 1 else ""}, {"column"} & {"column" if columns == 1 else ""})
         seen.add("tall" if rows > columns else "wide" if rows < columns else "square")
         seen.add("odd" if rows % 2 and columns % 2 else "even")
@@ -96,9 +99,9 @@ def test_equal_rows_have_no_variance_whatever_the_way_to_the_mean(dtype: torch.d
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@given(both=sides(), seed=st.integers(0, 2**16))
+@given(both=st.tuples(st.integers(1, 33), st.integers(1, 33)), seed=st.integers(0, 2**16))
 def test_scale_bounds_leave_room_for_the_sum_of_squares(dtype: torch.dtype, both: tuple[int, int], seed: int) -> None:
-    low, high = scale_bounds(dtype, *both)
+    low, high = scale_bounds(Setting("matrix_entropy", dtype=dtype, claimed=dtype), *both)
     assert low <= 0 <= high
     for power in (low, high):
         case = Case("scaled", {"batch": [], "rows": both[0], "columns": both[1], "seed": seed, "power": power})
@@ -110,10 +113,17 @@ def test_scale_bounds_leave_room_for_the_sum_of_squares(dtype: torch.dtype, both
 
 
 def test_scale_spans_1e_minus_30_to_1e30_in_float64_and_what_squares_allow_elsewhere() -> None:
-    assert scale_bounds(torch.float64, 8, 8) == (-99, 99)
+    assert scale_bounds(FLOAT64, 8, 8) == (-99, 99)
     assert 2.0**99 > 6e29
-    low, high = scale_bounds(torch.float32, 8, 8)
+    low, high = scale_bounds(Setting("matrix_entropy", dtype=torch.float32), 8, 8)
     assert -60 < low < -50 and 55 < high < 64
+
+
+def test_scale_of_float16_that_is_computed_in_float32_ends_where_its_numbers_do() -> None:
+    low, high = scale_bounds(Setting("matrix_entropy", dtype=torch.float16), 8, 8)
+    assert 8 * 2.0**high < torch.finfo(torch.float16).max < 32 * 2.0**high
+    assert (2.0**high) ** 2 * 64 > torch.finfo(torch.float16).max  # so their squares overflow in 16 bits
+    assert torch.finfo(torch.float16).tiny < 2.0**low < 2.0**-9
 
 
 @given(matrices(FLOAT64, "shifted", 0))
@@ -144,17 +154,43 @@ def test_subnormals_are_there(dtype: torch.dtype) -> None:
     assert float(magnitude.max()) > 1
 
 
-@pytest.mark.parametrize("layout", ["transposed", "strided", "offset"])
-def test_views_are_not_contiguous(layout: str) -> None:
-    numbers = {"batch": [2], "rows": 3, "columns": 4, "seed": 0, "layout": layout}
-    features = build(Case("view", numbers), torch.float32)
-    assert features.shape == (2, 3, 4) and not features.is_contiguous()
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_hold_the_same_numbers_in_another_order_of_memory(layout: str) -> None:
+    values = torch.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    seen = laid_out(values, layout)
+    assert seen.shape == values.shape and not seen.is_contiguous()
+    assert torch.equal(seen, values[:1].expand_as(values) if layout == "expanded" else values)
+    if layout not in ("transposed", "strided", "offset"):  # leading axes that cannot be made one without a copy
+        with pytest.raises(RuntimeError, match="view"):
+            seen.view(-1, 4, 5)
+
+
+def test_every_rung_of_the_ladder_is_drawn_on_every_axis_and_small_sizes_most_often() -> None:
+    drawn: list[tuple[list[int], int, int]] = []
+
+    @hypothesis.settings(max_examples=4000, database=None)
+    @given(shapes(1))
+    def collect(shape: tuple[list[int], int, int]) -> None:
+        drawn.append(shape)
+
+    collect()
+    for axis in (lambda shape: max(shape[0]), lambda shape: shape[1], lambda shape: shape[2]):
+        met = [axis(shape) for shape in drawn]
+        assert {rung for rung in LADDER if rung <= 1025} <= set(met)
+        assert sum(size <= 9 for size in met) > len(met) / 2
+    work = [min(r, c) ** 2 * max(r, c) for _, r, c in drawn]
+    assert max(work) <= 2**22 and max(len(batch) for batch, _, _ in drawn) == 3
+
+
+@given(sizes(least=4))
+def test_sizes_are_no_smaller_than_asked_for(size: int) -> None:
+    assert 4 <= size <= LADDER[-1]
 
 
 @given(empty_batches(1))
 def test_empty_batches_are_empty_before_the_axes_that_a_contract_needs(case: Case) -> None:
     features = build(case, torch.float32)
-    assert features.numel() == 0 and features.ndim >= 4 and 0 not in features.shape[1:]
+    assert features.numel() == 0 and features.ndim >= 4 and 0 not in features.shape[-3:]
 
 
 @given(matrices(Setting("token_entropy", convention=RELEASED), "scaled", 1))
@@ -170,4 +206,4 @@ def test_build_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="numbers must be those of the family 'scaled'"):
         build(Case("scaled", numbers), torch.float64)
     with pytest.raises(ValueError, match="layout must be one of"):
-        build(Case("view", numbers | {"layout": "diagonal"}), torch.float64)
+        build(Case("gaussian", numbers | {"layout": "diagonal"}), torch.float64)

@@ -118,12 +118,19 @@ def test_magnitudes_come_close_to_both_ends_of_the_dtype(dtype: torch.dtype) -> 
     hypothesis.find(scores.scores(setting(dtype), "magnitudes"), wanted)
 
 
-@given(scores.scores(setting(), "view", axes=(0, 1), least_tokens=2))
-def test_views_of_scores_are_not_laid_out_as_their_shape_says(case: Case) -> None:
+@given(scores.scores(setting(), "distinct", axes=(0, 3), least_tokens=2, layout=True))
+def test_views_of_scores_hold_the_same_numbers(case: Case) -> None:
     built = scores.build(case, torch.float64)
-    if case.numbers["layout"] == "transposed":
-        hypothesis.assume(len(built) > 1)
-    assert not built.is_contiguous() or built.storage_offset() > 0
+    plain = scores.build(Case(case.family, {**case.numbers, "layout": "contiguous"}), torch.float64)
+    again = plain[:1].expand_as(plain) if case.numbers["layout"] == "expanded" else plain
+    assert torch.equal(built, again)
+
+
+@given(dtypes)
+def test_real_sizes_of_scores_are_more_than_a_byte_and_more_than_15_bits_number(dtype: torch.dtype) -> None:
+    cases = scores.real(setting(dtype))
+    assert {576, 2880, 23_040} <= {case.numbers["tokens"] for case in cases}
+    assert max(case.numbers["tokens"] for case in cases) > 2**15
 
 
 @pytest.mark.parametrize("keep", ["some", "extremes", "any"])
@@ -262,6 +269,22 @@ def nothing_of_empty_batches(given_scores: torch.Tensor, keep: int) -> torch.Ten
     return select_tokens(given_scores, keep)
 
 
+def in_blocks(given_scores: torch.Tensor, keep: int) -> torch.Tensor:
+    """The best of each block of 64, as many of each as their share, where there is more than one."""
+    tokens = given_scores.shape[-1]
+    if tokens <= 64 or tokens % 64 or keep % (tokens // 64):
+        return select_tokens(given_scores, keep)
+    blocks = given_scores.unflatten(-1, (-1, 64))
+    chosen = select_tokens(blocks, keep * 64 // tokens)
+    return (chosen + 64 * torch.arange(blocks.shape[-2])[:, None]).flatten(-2)
+
+
+def ahead_of_1024(given_scores: torch.Tensor, keep: int) -> torch.Tensor:
+    seen = given_scores.double().clone()
+    seen[..., 1024:] = -torch.inf
+    return seen.sort(dim=-1, descending=True, stable=True).indices[..., :keep].sort(-1).values
+
+
 BROKEN_BY: dict[str, dict[str | Callable[[torch.Tensor, int], Any], str]] = {
     "highest scores": {
         "keeps the lowest": "highest scores",
@@ -271,6 +294,13 @@ BROKEN_BY: dict[str, dict[str | Callable[[torch.Tensor, int], Any], str]] = {
         "positions as floating numbers": "dtype",
         "mask in place of positions": "shape",
         "chosen scores overwritten in place": "input unchanged",
+    },
+    "real sizes": {
+        "positions in the order of scores": "real sizes",
+        lambda given_scores, keep: select_tokens(given_scores, keep).to(torch.int8): "real sizes",
+        lambda given_scores, keep: select_tokens(given_scores, keep).to(torch.int16): "real sizes",
+        ahead_of_1024: "real sizes",
+        in_blocks: "real sizes",
     },
     "negative scores": {"absolute values": "negative scores"},
     "earlier of equals": {

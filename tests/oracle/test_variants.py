@@ -18,6 +18,7 @@ from tests.oracle import variants
 
 SIZE = os.environ.get("ORACLE_SIZE", "quick")
 ROADS: dict[str, Any] = {
+    "late trace": variants.by_late_trace,
     "plain": plain_token_entropy,
     "covariance side": variants.by_covariance,
     "svd": variants.by_svd,
@@ -35,11 +36,30 @@ def require_no_alarm(report: Report) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("road", ROADS)
 def test_correct_variants_never_fail(road: str, dtype: str, convention: str) -> None:
+    """Of 16 bits, in float32; the plain road gives its result in the dtype that it was given."""
+
     def candidate(queries: torch.Tensor) -> torch.Tensor:
-        return ROADS[road](queries, CONVENTIONS[convention])
+        wide = queries.to(torch.promote_types(queries.dtype, torch.float32))
+        result = ROADS[road](wide, CONVENTIONS[convention])
+        return result.to(queries.dtype) if road == "plain" else result
 
     report = check("token_entropy", candidate, convention=convention, dtype=dtype, size=SIZE)
     require_no_alarm(report)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_variants_that_compute_in_16_bits_and_say_so_never_fail(dtype: str, convention: str) -> None:
+    for road in ROADS if SIZE != "quick" else ["plain", "covariance side"]:
+        report = check(
+            "token_entropy",
+            lambda queries, road=road: ROADS[road](queries, CONVENTIONS[convention]),
+            convention=convention,
+            dtype=dtype,
+            computes_in=dtype,
+            size=SIZE,
+        )
+        require_no_alarm(report)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -78,7 +98,14 @@ def test_compiled_never_fails(dtype: str) -> None:
     backend = "inductor" if SIZE == "thorough" else "aot_eager"
     candidate = variants.compiled_matrix_entropy(backend)
     torch._dynamo.reset()
-    report = check("matrix_entropy", lambda features: candidate(features), dtype=dtype, size=SIZE, time_limit=300)
+    report = check(
+        "matrix_entropy",
+        lambda features: candidate(features),
+        dtype=dtype,
+        computes_in=dtype,
+        size=SIZE,
+        time_limit=300,
+    )
     require_no_alarm(report)
 
 
@@ -89,7 +116,8 @@ def test_correct_variants_of_matrix_entropy_never_fail(contract: str, dtype: str
         plain_matrix_entropy,
         {"matrix_entropy": matrix_entropy, "layer_entropy": layer_entropy}[contract],
     ):
-        report = check(contract, candidate, dtype=dtype, size=SIZE)
+        own = dtype if candidate is plain_matrix_entropy else None
+        report = check(contract, candidate, dtype=dtype, computes_in=own, size=SIZE)
         require_no_alarm(report)
 
 

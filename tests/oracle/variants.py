@@ -55,6 +55,18 @@ def in_chunks(queries: Tensor, convention: Convention) -> Tensor:
     return torch.cat([plain_token_entropy(part, convention) for part in stack.split(3)]).reshape(queries.shape[:-2])
 
 
+def by_late_trace(queries: Tensor, convention: Convention) -> Tensor:
+    r"""The trace is divided by last: $\log s - \sum \lambda \log \lambda / s$."""
+    rows = rows_of(queries, convention)
+    product = rows @ rows.mT if rows.shape[-2] < rows.shape[-1] else rows.mT @ rows
+    levels = torch.linalg.eigvalsh(product).clamp(min=0)
+    if not convention.trace_normalized:
+        return finish(torch.linalg.svdvals(rows).square(), rows, queries.shape[-2], convention)
+    total = levels.sum(-1)
+    safe = torch.where(total > 0, total, 1)
+    return torch.where(total > 0, safe.log() - torch.special.xlogy(levels, levels).sum(-1) / safe, 0)
+
+
 def by_jacobi(queries: Tensor, convention: Convention) -> Tensor:
     """One-sided Jacobi rotations in float32, as a kernel would: a fixed number of sweeps, no library."""
     rows = rows_of(queries, convention).float()

@@ -9,6 +9,7 @@ from hypothesis.strategies import SearchStrategy
 
 from ...pruning import tokens_to_keep
 from ..inputs.case import Case, Draw
+from ..inputs.sizes import rungs
 from ..trial.answers import refused, shown, whole_number
 from ..trial.trial import Trial
 from .contract import Contract, Law
@@ -24,9 +25,9 @@ PUBLISHED = tuple(
 @st.composite
 def _depths(draw: Draw) -> dict[str, Any]:
     """Visual tokens, layers and prune layer."""
-    layers = draw(st.integers(2, 48), label="layers")
+    layers = draw(st.one_of(st.integers(2, 48), rungs(129, 2)), label="layers")
     return {
-        "visual_tokens": draw(st.integers(1, 3000), label="visual tokens"),
+        "visual_tokens": draw(st.one_of(st.integers(1, 3000), st.integers(1, 100_000)), label="visual tokens"),
         "layers": layers,
         "prune_layer": draw(st.integers(1, layers - 1), label="prune layer"),
     }
@@ -100,17 +101,28 @@ def _just_short(draw: Draw) -> Case:
 
 
 @st.composite
+def _decimals(draw: Draw) -> Case:
+    """Feasible averages with one to six decimals."""
+    sizes, digits = draw(_depths()), draw(st.integers(1, 6), label="decimals")
+    least = -(-sizes["prune_layer"] * sizes["visual_tokens"] * 10**digits // sizes["layers"])
+    whole = draw(st.integers(least, sizes["visual_tokens"] * 10**digits), label="average without its point")
+    return Case("average", {"average": whole / 10**digits, **sizes})
+
+
+@st.composite
 def _infeasible(draw: Draw) -> Case:
-    """Averages below what the layers before the prune layer spend; -1 < quotient < 0 among them."""
+    """Averages below what the layers before the prune layer spend, whole or not; -1 < quotient < 0 among them."""
     sizes = draw(_depths().filter(lambda drawn: drawn["prune_layer"] * drawn["visual_tokens"] > drawn["layers"]))
-    most = (sizes["prune_layer"] * sizes["visual_tokens"] - 1) // sizes["layers"]
-    close = draw(st.booleans(), label="as close as whole numbers allow")
-    return Case("average", {"average": most if close else draw(st.integers(0, most), label="average"), **sizes})
+    digits = draw(st.sampled_from([0, 1, 3, 6]), label="decimals")
+    most = (sizes["prune_layer"] * sizes["visual_tokens"] * 10**digits - 1) // sizes["layers"]
+    close = draw(st.booleans(), label="as close as the decimals allow")
+    whole = most if close else draw(st.integers(0, most), label="average without its point")
+    return Case("average", {"average": whole / 10**digits if digits else whole, **sizes})
 
 
 @st.composite
 def _impossible(draw: Draw) -> Case:
-    """A prune layer that does not exist, an average above all tokens, or no tokens."""
+    """A prune layer that does not exist, an average above all tokens, no tokens, or an average that is no number."""
     sizes = draw(_depths())
     wrong = draw(
         st.sampled_from(
@@ -119,6 +131,9 @@ def _impossible(draw: Draw) -> Case:
                 {"prune_layer": sizes["layers"]},
                 {"average": sizes["visual_tokens"] + 1},
                 {"average": -1},
+                {"average": sizes["visual_tokens"] + 0.125},
+                {"average": "nan"},
+                {"average": "inf"},
                 {"visual_tokens": 0, "average": 0},
             ]
         ),
@@ -139,10 +154,29 @@ def _agrees(trial: Trial) -> None:
 def _refuses(trial: Trial) -> None:
     """The candidate raises rather than keeping some other number of tokens."""
     numbers = dict(trial.case.numbers)
-    refused(trial, numbers.pop("average"), reason="the budget cannot be met", **numbers)
+    average = numbers.pop("average")
+    refused(
+        trial, float(average) if isinstance(average, str) else average, reason="the budget cannot be met", **numbers
+    )
 
 
-def _law(name: str, statement: str, cases: SearchStrategy[Case], judge: Callable[[Trial], None] = _agrees) -> Law:
+REAL = tuple(
+    Case("average", {"average": average, "visual_tokens": visual, "layers": layers, "prune_layer": before})
+    for visual, layers, before, averages in (
+        (576, 40, 2, (192, 64.8)),
+        (324, 28, 1, (81, 40.5)),
+        (2880, 32, 5, (640, 451)),
+        (23_040, 28, 1, (5_760, 823.5)),
+        (23_040, 80, 13, (7_680, 3_744.25, 23_040)),
+    )
+    for average in averages
+)
+"""Tokens of images and videos in language models of 28 to 80 layers."""
+
+
+def _law(
+    name: str, statement: str, cases: SearchStrategy[Case] | list[Case], judge: Callable[[Trial], None] = _agrees
+) -> Law:
     return Law(name, statement, lambda _: cases, judge)
 
 
@@ -156,6 +190,8 @@ TOKENS_TO_KEEP = Contract(
             "the averages that papers quote leave what they say",
             st.sampled_from([Case("average", numbers) for numbers in PUBLISHED]),
         ),
+        _law("real sizes", "so do averages of images and videos, in models of up to 80 layers", list(REAL)),
+        _law("decimals", "an average need not be a whole number", _decimals()),
         _law("average", "the mean over all layers is the most that does not exceed the average", _feasible()),
         _law("exact averages", "an average that is met exactly leaves that many", _exact_averages()),
         _law("exact decimals", "so it does where float64 falls short: an average is a decimal", _hard_decimals()),

@@ -17,8 +17,10 @@ from ..inputs.curves import (
     late_drop,
     near_tie,
     noisy_decay,
+    real,
     rising,
     single_step,
+    two_camps,
     two_drops,
 )
 from ..tolerances import acceptable_layers
@@ -45,7 +47,7 @@ def _layer(trial: Trial, answer: Any, layers: int) -> int | None:
 def _judged(trial: Trial, curves: Tensor) -> None:
     """The candidate's layer is one that rounding can explain."""
     layer = _layer(trial, trial.call(curves), curves.shape[-1] - 1)
-    accepted = acceptable_layers(curves)
+    accepted = acceptable_layers(curves, trial.setting.computes_in)
     if accepted[layer or 0]:
         return
     expected = collapse_layer(curves)
@@ -77,7 +79,7 @@ def _factors(setting: Setting) -> SearchStrategy[Case]:
 def _law(
     name: str,
     statement: str,
-    cases: Callable[[Setting], SearchStrategy[Case]],
+    cases: Callable[[Setting], SearchStrategy[Case] | list[Case]],
     judge: Callable[[Trial], None] = _agrees,
 ) -> Law:
     return Law(name, statement, cases, judge)
@@ -90,12 +92,14 @@ COLLAPSE_LAYER = Contract(
     lambda: ((torch.zeros(1, 2),), {}),
     (
         _law("after the drop", "the layer is the first state after the drop", single_step),
+        _law("real sizes", "so it is as deep as models are, and over as many samples as are measured", real),
         _law("late drop", "a drop into the last state is found like any other", late_drop),
         _law("largest drop", "the largest drop counts, not the first, nor a rise", two_drops),
         _law("earliest of equals", "of equally large drops the earliest counts", equal_drops),
         _law("none in a flat curve", "a curve that does not change has no collapse", flat),
         _law("none in a rising curve", "a curve that never falls has no collapse", rising),
         _law("mean over samples", "drops are averaged over samples before the largest is taken", disagreeing_samples),
+        _law("many samples", "each sample counts once, however many there are", two_camps),
         _law("one sample", "a curve alone and a set of one curve are the same", two_drops, _with_and_without_samples),
         _law(
             "constants", "adding a constant to all entropies changes nothing", lambda s: two_drops(s, shifts=(-64, 128))
@@ -105,7 +109,7 @@ COLLAPSE_LAYER = Contract(
         _law("near-ties", "of drops that nearly tie one of the largest counts, to rounding", near_tie),
         _law(
             "views",
-            "transposed and strided views are read as what they are",
+            "views are read as what they are, however they lie in memory",
             lambda setting: disagreeing_samples(setting, views=True),
         ),
     ),

@@ -18,14 +18,16 @@ class Law:
     Attributes:
         name: What a report and a list of expected failures call it.
         statement: It, in a sentence.
-        cases: The strategy that draws cases.
+        cases: The strategy that draws cases, or a list of cases that are all tried.
         judge: Tries the candidate on one case; raises `Broken` if the law does not hold.
+        first: Of a list, how many the quick size tries.
     """
 
     name: str
     statement: str
-    cases: Callable[[Setting], SearchStrategy[Case]]
+    cases: Callable[[Setting], SearchStrategy[Case] | list[Case]]
     judge: Callable[[Trial], None]
+    first: int | None = None
 
 
 @dataclass(frozen=True)

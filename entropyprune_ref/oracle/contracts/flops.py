@@ -7,6 +7,7 @@ from hypothesis.strategies import SearchStrategy
 
 from ...flops import LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B, DecoderSize, prefill_flops, pruned_prefill_flops
 from ..inputs.case import Case, Draw
+from ..inputs.sizes import rungs, sizes
 from ..trial.answers import shown, whole_number
 from ..trial.trial import Trial
 from .contract import Contract, Law
@@ -19,7 +20,7 @@ def _numbers(size: DecoderSize) -> dict[str, int]:
 
 
 @st.composite
-def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = False, matrices: int = 3) -> Case:
+def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = False, matrices: int = 0) -> Case:
     """A decoder of any size and a prompt.
 
     Args:
@@ -27,12 +28,12 @@ def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = Fa
         pruned: Whether it is pruned.
         grouped: Whether several query heads share a key/value head.
         free: Whether heads need not fill the hidden size.
-        matrices: Of the MLP.
+        matrices: Of the MLP; 0 for either two or three.
     """
     kv_heads, shared = draw(st.integers(1, 4), label="kv_heads"), draw(st.integers(2, 4), label="shared by")
     heads, head_dim = kv_heads * (shared if grouped else 1), draw(st.integers(1, 64), label="head_dim")
-    layers = draw(st.integers(2, 40), label="layers")
-    visual = draw(st.integers(0, 3000), label="visual tokens")
+    layers = draw(st.one_of(st.integers(2, 40), rungs(129, 2)), label="layers")
+    visual = draw(st.one_of(st.integers(0, 3000), sizes()), label="visual tokens")
     numbers: dict[str, Any] = {
         "text_tokens": draw(st.integers(0, 300), label="text tokens"),
         "visual_tokens": visual,
@@ -42,7 +43,7 @@ def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = Fa
         "kv_heads": kv_heads,
         "head_dim": head_dim,
         "mlp": draw(st.integers(1, 1000), label="mlp"),
-        "mlp_matrices": matrices,
+        "mlp_matrices": matrices or draw(st.sampled_from([3, 2]), label="mlp matrices"),
     }
     if pruned:
         numbers["prune_layer"] = draw(st.integers(1, layers - 1), label="prune layer")
@@ -50,14 +51,23 @@ def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = Fa
     return Case("prompt", numbers)
 
 
-@st.composite
-def _real_prompts(draw: Draw) -> Case:
-    """Decoders of real models, where totals exceed what 32 bits and float32 hold exactly."""
-    size = draw(st.sampled_from([LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B]), label="model")
-    numbers = _numbers(size) | {"text_tokens": draw(st.integers(0, 128), label="text tokens"), "visual_tokens": 576}
-    if draw(st.booleans(), label="pruned"):
-        numbers |= {"prune_layer": 2, "keep": draw(st.sampled_from([166, 98, 29]), label="keep")}
-    return Case("prompt", numbers)
+SMALL_QWEN = DecoderSize(layers=24, hidden=896, heads=14, kv_heads=2, head_dim=64, mlp=4864, vocabulary=151_936)
+LARGE_QWEN = DecoderSize(layers=80, hidden=8192, heads=64, kv_heads=8, head_dim=128, mlp=29_568, vocabulary=152_064)
+"""Of 0.5B and 72B parameters."""
+
+
+def _real_prompts() -> list[Case]:
+    """Decoders of 0.5B to 72B and up to a million tokens, where totals exceed what 32 bits and floats hold exactly."""
+    prompts: list[dict[str, int]] = [
+        {"text_tokens": 35, "visual_tokens": 576},
+        {"text_tokens": 81, "visual_tokens": 576, "prune_layer": 2, "keep": 98},
+        {"text_tokens": 64, "visual_tokens": 2880, "prune_layer": 2, "keep": 490},
+        {"text_tokens": 199, "visual_tokens": 23_040, "prune_layer": 1, "keep": 5761},
+        {"text_tokens": 70_001, "visual_tokens": 0},
+        {"text_tokens": 7, "visual_tokens": 999_994, "prune_layer": 3, "keep": 111_111},
+    ]
+    models = (LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B, SMALL_QWEN, LARGE_QWEN)
+    return [Case("prompt", _numbers(size) | prompt) for prompt in prompts for size in models]
 
 
 def _smallest() -> SearchStrategy[Case]:
@@ -76,7 +86,7 @@ def _agrees(trial: Trial) -> None:
         raise trial.broken(trial.law, f"expected {expected} FLOPs, got {shown(got)}")
 
 
-def _law(name: str, statement: str, cases: SearchStrategy[Case]) -> Law:
+def _law(name: str, statement: str, cases: SearchStrategy[Case] | list[Case]) -> Law:
     return Law(name, statement, lambda _: cases, _agrees)
 
 
@@ -96,6 +106,7 @@ PREFILL_FLOPS = Contract(
         ),
         _law("free head size", "heads need not fill the hidden size", _prompts(pruned=True, grouped=True, free=True)),
         _law("plain MLP", "an MLP of two matrices has two", _prompts(pruned=False, matrices=2)),
+        _law("pruned plain MLP", "so it has in a pruned prompt", _prompts(pruned=True, matrices=2)),
         _law("real sizes", "totals of real models are exact integers", _real_prompts()),
     ),
     floating=False,

@@ -1,4 +1,4 @@
-"""Contract of section 5 as a whole: a prefill that is pruned on the way, judged end to end on tiny random decoders.
+"""Contract of section 5 as a whole: a prefill that is pruned on the way, judged end to end on small random decoders.
 
 Selection and arithmetic are judged apart. What a candidate kept is held against exact scores, with room for their
 rounding. Its logits are held against the strongest oracle there is for what it kept: the full forward pass in float64
@@ -37,7 +37,7 @@ from torch import Tensor
 from ...pruning import select_tokens, split_keep
 from ...scoring import token_entropy
 from ..inputs.case import Setting
-from ..inputs.prompts import Prompt, build, prompts
+from ..inputs.prompts import Prompt, build, prompts, real
 from ..plain.decoder import Run, masked_run, pruned_run
 from ..tolerances import decoder_allowance, disputed, token_score_error
 from ..trial.arrays import take
@@ -56,6 +56,9 @@ STATEMENTS = {
     "budget": "exactly `keep` visual tokens remain",
     "own selection": "the visual tokens that remain have the highest entropy of queries of layer prune_layer - 1",
     "several images": "every image keeps its share of the budget (Eq. 5.4), its own highest scores",
+    "real sizes": "all of it holds for deep decoders, long prompts and far positions",
+    "views": "weights and embeddings are read as what they are, however they lie in memory",
+    "no image": "a prompt without an image is not pruned",
     "keep all": "a prefill that keeps all is the prefill without pruning",
     "keep none": "a prefill that keeps none goes on with the words alone",
     "end to end": "indices, selection and logits hold together, for every prompt and decoder",
@@ -80,14 +83,15 @@ class Answer:
 
     @cached_property
     def runs(self) -> tuple[Run, Run, list[Run]]:
-        """The exact run for what remains, the plain run in the candidate's dtype, and exact runs of shaken weights."""
-        prompt, dtype = self.prompt, self.trial.setting.dtype
+        """The exact run for what remains, the plain run in what is computed in, and exact runs of shaken weights."""
+        prompt, dtype = self.prompt, self.trial.setting.computes_in
         remaining = torch.zeros(len(prompt.attended) + len(prompt.continuation), dtype=torch.bool)
         remaining[self.kept] = True
         remaining[len(prompt.attended) :] = True
 
         shaken = [_ran(masked_run, prompt.shaken(dtype, seed), remaining) for seed in range(2)]
-        return _ran(masked_run, prompt.wide(), remaining), _ran(pruned_run, prompt, remaining), shaken
+        exact = _ran(masked_run, prompt.to(torch.float64), remaining)
+        return exact, _ran(pruned_run, prompt.to(dtype), remaining), shaken
 
     def broken(self, law: str, message: str) -> Broken:
         """A law that does not hold, whichever was being tried."""
@@ -176,12 +180,14 @@ def _budget(answer: Answer) -> None:
 def _selection(answer: Answer) -> None:
     """No token of an image was kept or dropped against its score by more than rounding explains."""
     prompt, setting = answer.prompt, answer.trial.setting
+    if not prompt.images:
+        return
     exact, plain, shaken = answer.runs
     visual = torch.nonzero(prompt.image_index >= 0).flatten()
     queries = torch.stack([run.queries[visual].double() for run in (exact, plain, *shaken)])
     scores, of_plain, *of_shaken = token_entropy(queries, setting.convention)
-    error = token_score_error(queries[0], setting.convention, setting.dtype)
-    error += float(decoder_allowance(scores, of_plain, of_shaken, setting.dtype))
+    error = token_score_error(queries[0], setting.convention, setting.computes_in)
+    error += float(decoder_allowance(scores, of_plain, of_shaken, setting.computes_in))
     for image, share in enumerate(split_keep(prompt.keep, prompt.image_sizes)):
         own = prompt.image_index[visual] == image
         places, levels = visual[own], scores[own]
@@ -197,23 +203,23 @@ def _selection(answer: Answer) -> None:
 def _arithmetic(answer: Answer) -> None:
     """The logits are those of the masked full pass for what the candidate kept."""
     exact, plain, shaken = answer.runs
-    dtype = answer.trial.setting.dtype
+    dtype = answer.trial.setting.computes_in
     allowed = decoder_allowance(exact.logits, plain.logits, [run.logits for run in shaken], dtype)
     answer.trial.close(answer.logits, exact.logits, allowed, unit="(a logit)")
 
 
 def _law(name: str, family: str, *judges: Judge, inject: bool = False, **options: Any) -> Law:
-    """A law on prompts of a family; indices and shapes are judged on every call."""
+    """A law on prompts of a family, or on those of real sizes; indices and shapes are judged on every call."""
 
     def cases(setting: Setting) -> Any:
-        return prompts(family, **options)
+        return prompts(family, **options) if family else real(setting)
 
     def judge(trial: Trial) -> None:
         answer = answered(trial, inject=inject)
         for part in judges:
             part(answer)
 
-    return Law(name, STATEMENTS[name], cases, judge)
+    return Law(name, STATEMENTS[name], cases, judge, first=3)
 
 
 _GIVEN = (_as_given, _arithmetic)
@@ -233,6 +239,7 @@ PRUNED_PREFILL = Contract(
     _example,
     (
         _law("injected prefill", "ordinary", *_GIVEN, inject=True),
+        _law("real sizes", "", *_CHOSEN, _arithmetic),
         _law("injected decoding", "ordinary", *_GIVEN, inject=True, steps=True),
         _law("given positions", "given positions", *_GIVEN, inject=True, steps=True),
         _law("mask", "padded", *_GIVEN, inject=True, steps=True),
@@ -243,6 +250,8 @@ PRUNED_PREFILL = Contract(
         _law("budget", "ordinary", _budget),
         _law("own selection", "ordinary", *_CHOSEN),
         _law("several images", "several images", *_CHOSEN),
+        _law("no image", "no image", *_CHOSEN, _arithmetic, steps=True),
+        _law("views", "ordinary", *_CHOSEN, _arithmetic, steps=True, view=True),
         _law("keep all", "ordinary", *_CHOSEN, _arithmetic, keep="all", steps=True),
         _law("keep none", "ordinary", *_CHOSEN, _arithmetic, keep="none", steps=True),
         _law("end to end", "mixed", *_CHOSEN, _arithmetic, steps=True),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...pruning import select_tokens
 from ..inputs.case import Case, Setting
-from ..inputs.scores import build, cuts, empty_batches, impossible_keeps, scores
+from ..inputs.scores import build, cuts, empty_batches, impossible_keeps, real, scores
 from ..trial.answers import refused
 from ..trial.trial import Trial
 from .contract import Contract, Law
@@ -29,8 +29,8 @@ def _same_sets(trial: Trial) -> None:
     for number, (row, kept, wanted) in enumerate(zip(rows, got.tolist(), expected.tolist(), strict=True)):
         if sorted(kept) == wanted:
             continue
-        missing = [token for token in wanted if token not in kept]
-        wrong = [token for token in kept if token not in wanted] or [token for token in kept if kept.count(token) > 1]
+        missing = sorted(set(wanted) - set(kept))
+        wrong = sorted(set(kept) - set(wanted)) or [token for token in kept if kept.count(token) > 1]
         score = f" (score {float(row[wrong[0]]):.17g})" if 0 <= wrong[0] < len(row) else ""
         raise trial.broken(
             trial.law,
@@ -48,6 +48,12 @@ def _ascending(trial: Trial) -> None:
         row, place = falls[0].tolist()
         pair = got[row, place : place + 2].tolist()
         raise trial.broken(trial.law, f"row {row}: expected ascending positions, got {pair[0]} before {pair[1]}")
+
+
+def _same_positions(trial: Trial) -> None:
+    """Each row keeps the reference's tokens in their original order."""
+    _same_sets(trial)
+    _ascending(trial)
 
 
 def _valid(trial: Trial) -> None:
@@ -73,7 +79,7 @@ def _refuses(trial: Trial) -> None:
 def _law(
     name: str,
     statement: str,
-    cases: Callable[[Setting], SearchStrategy[Case]],
+    cases: Callable[[Setting], SearchStrategy[Case] | list[Case]],
     judge: Callable[[Trial], None] = _same_sets,
 ) -> Law:
     return Law(name, statement, cases, judge)
@@ -85,6 +91,9 @@ SELECT_TOKENS = Contract(
     lambda: ((torch.zeros(2), 1), {}),
     (
         _law("highest scores", "of distinct scores the highest are kept", lambda s: scores(s, "distinct", keep="some")),
+        _law(
+            "real sizes", "so they are of as many tokens as images and videos have, and in order", real, _same_positions
+        ),
         _law(
             "negative scores",
             "a negative score is lower, the further from zero",
@@ -117,12 +126,12 @@ SELECT_TOKENS = Contract(
         _law(
             "row by row",
             "each row of a batch has a selection of its own",
-            lambda s: scores(s, "distinct", axes=(1, 2), keep="some", step=16),
+            lambda s: scores(s, "distinct", axes=(1, 3), keep="some", step=16),
         ),
         _law(
             "views",
-            "transposed and strided views are read as what they are",
-            lambda s: scores(s, "view", axes=(0, 1), keep="some"),
+            "views are read as what they are, however they lie in memory",
+            lambda s: scores(s, "distinct", axes=(0, 3), keep="some", layout=True),
         ),
         _law("empty batch", "no rows have no selections", empty_batches),
         _law("impossible keep", "a number below 0 or above that of the tokens is refused", impossible_keeps, _refuses),

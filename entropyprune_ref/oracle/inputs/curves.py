@@ -1,7 +1,8 @@
 """Entropy curves over layers that hurt: families of curves, and strategies that draw them.
 
 Most families are lists of drops in whole quanta (an eighth of a nat at power -3), so few of them that means of up to
-two samples are exact in every dtype: ties are ties, and flat is flat. The others come from a seed. `build` is the only
+two samples are exact in every dtype: ties are ties, and flat is flat. Deep models and many samples are the same lists
+with flat layers `before` and `after`, and every sample `times` over. The others come from a seed. `build` is the only
 door.
 """
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from .case import Case, Draw, Setting
+from .layouts import laid_out, layouts
+from .sizes import rungs
 
 EIGHTH = -3
 """Power of two of the quantum of ordinary curves: an eighth of a nat."""
@@ -28,6 +31,7 @@ FAMILIES = (
     "two drops",
     "equal drops",
     "disagreeing samples",
+    "two camps",
     "noisy decay",
     "near tie",
 )
@@ -46,7 +50,11 @@ def build(case: Case, dtype: torch.dtype) -> Tensor:
     """
     if case.family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {case.family!r}")
-    special: dict[str, Callable[..., Tensor]] = {"noisy decay": _noisy_decay, "near tie": _near_tie}
+    special: dict[str, Callable[..., Tensor]] = {
+        "noisy decay": _noisy_decay,
+        "near tie": _near_tie,
+        "two camps": _two_camps,
+    }
     builder = special.get(case.family, _from_drops)
     try:
         return builder(dtype, **case.numbers)
@@ -61,12 +69,16 @@ def _from_drops(
     power: int = EIGHTH,
     axis: bool = False,
     layout: str = "contiguous",
+    before: int = 0,
+    after: int = 0,
+    times: int = 1,
 ) -> Tensor:
     """Curves that fall by whole quanta; the lowest point of each sample is at `shift` quanta."""
-    falls = torch.tensor(drops, dtype=torch.float64)
+    falls = torch.nn.functional.pad(torch.tensor(drops, dtype=torch.float64), (before, after)).repeat(times, 1)
+    drops = falls.tolist()
     heights = torch.cat([torch.zeros(len(drops), 1, dtype=torch.float64), -falls.cumsum(1)], dim=1)
     heights = (heights - heights.amin(1, keepdim=True) + shift) * 2.0**power
-    return _laid_out(_with_axis(heights, axis).to(dtype), layout)
+    return laid_out(_with_axis(heights, axis).to(dtype), layout)
 
 
 def _noisy_decay(
@@ -91,21 +103,26 @@ def _with_axis(heights: Tensor, axis: bool) -> Tensor:
     return heights if axis or len(heights) > 1 else heights[0]
 
 
-def _laid_out(curves: Tensor, layout: str) -> Tensor:
-    """The same numbers in another order of memory."""
-    if layout == "contiguous":
-        return curves
-    if layout == "transposed":
-        return curves.mT.contiguous().mT
-    if layout == "strided":
-        wide = curves.repeat_interleave(2, dim=-1)
-        wide[..., 1::2] = 0
-        return wide[..., ::2]
-    raise ValueError(f"layout must be one of 'contiguous', 'transposed', 'strided', got {layout!r}")
+def _two_camps(
+    dtype: torch.dtype, samples: int, few: int, layers: int, first: int, second: int, drop: int, share: float
+) -> Tensor:
+    """Most samples fall by `drop` quanta at `first`, the last `few` at `second`, by `share` of as much in the mean."""
+    falls = torch.zeros(samples, layers, dtype=torch.float64)
+    falls[: samples - few, first - 1] = drop
+    falls[samples - few :, second - 1] = round(share * drop * (samples - few) / few)
+    heights = torch.cat([torch.zeros(samples, 1, dtype=torch.float64), -falls.cumsum(1)], dim=1)
+    return ((heights - heights.amin(1, keepdim=True)) * 2.0**EIGHTH).to(dtype)
 
 
 def _axis() -> st.SearchStrategy[bool]:
     return st.booleans()
+
+
+def _stretched(draw: Draw, *, after: bool = True, times: bool = True) -> dict[str, int]:
+    """Flat layers before or after, or every sample many times over; nothing at all in most draws."""
+    ways = ["", "", "before", *(["after"] if after else []), *(["times"] if times else [])]
+    way = draw(st.sampled_from(ways), label="stretched")
+    return {way: draw(rungs(1025 if way == "times" else 129), label="by")} if way else {}
 
 
 @st.composite
@@ -113,7 +130,10 @@ def flat(draw: Draw, setting: Setting) -> Case:
     """Draws one or two samples without any change."""
     samples, layers = draw(st.integers(1, 2), label="samples"), draw(st.integers(1, MOST_LAYERS), label="layers")
     height = draw(st.integers(0, 60), label="height")
-    return Case("flat", {"drops": [[0] * layers] * samples, "shift": height, "axis": draw(_axis(), label="axis")})
+    return Case(
+        "flat",
+        {"drops": [[0] * layers] * samples, "shift": height, "axis": draw(_axis(), label="axis")} | _stretched(draw),
+    )
 
 
 @st.composite
@@ -122,7 +142,8 @@ def rising(draw: Draw, setting: Setting) -> Case:
     samples, layers = draw(st.integers(1, 2), label="samples"), draw(st.integers(1, MOST_LAYERS), label="layers")
     rises = st.lists(st.integers(0, 6), min_size=layers, max_size=layers).filter(any)
     drawn = [draw(rises, label="rises") for _ in range(samples)]
-    return Case("rising", {"drops": [[-rise for rise in row] for row in drawn], "axis": draw(_axis(), label="axis")})
+    drops = [[-rise for rise in row] for row in drawn]
+    return Case("rising", {"drops": drops, "axis": draw(_axis(), label="axis")} | _stretched(draw, times=False))
 
 
 @st.composite
@@ -132,7 +153,7 @@ def single_step(draw: Draw, setting: Setting) -> Case:
     layer = draw(st.integers(1, layers), label="layer")
     drop = draw(st.integers(1, 40), label="drop")
     drops = [drop if place == layer else 0 for place in range(1, layers + 1)]
-    return Case("single step", {"drops": [drops], "axis": draw(_axis(), label="axis")})
+    return Case("single step", {"drops": [drops], "axis": draw(_axis(), label="axis")} | _stretched(draw))
 
 
 @st.composite
@@ -141,7 +162,7 @@ def late_drop(draw: Draw, setting: Setting) -> Case:
     layers = draw(st.integers(2, MOST_LAYERS), label="layers")
     others = draw(st.lists(st.integers(-3, 2), min_size=layers - 1, max_size=layers - 1), label="others")
     last = draw(st.integers(max(0, *others) + 2, 20), label="last")
-    return Case("late drop", {"drops": [[*others, last]]})
+    return Case("late drop", {"drops": [[*others, last]]} | _stretched(draw, after=False))
 
 
 @st.composite
@@ -168,7 +189,7 @@ def two_drops(
         numbers["shift"] = draw(st.integers(*shifts).filter(bool), label="shift")
     if powers != (EIGHTH, EIGHTH):
         numbers["power"] = draw(st.integers(*powers), label="power")
-    return Case("two drops", numbers)
+    return Case("two drops", numbers | _stretched(draw, times=False))
 
 
 @st.composite
@@ -182,7 +203,7 @@ def equal_drops(draw: Draw, setting: Setting) -> Case:
     rows = [row]
     if draw(st.booleans(), label="two samples"):  # the second as the first, and a quantum to and fro at the tied layers
         rows.append([fall + (place == first - 1) + (place == second - 1) for place, fall in enumerate(row)])
-    return Case("equal drops", {"drops": rows})
+    return Case("equal drops", {"drops": rows} | _stretched(draw, times=False))
 
 
 @st.composite
@@ -202,16 +223,39 @@ def disagreeing_samples(draw: Draw, setting: Setting, *, views: bool = False) ->
     one = [large if place == second else 0 for place in range(1, layers + 1)]
     numbers: dict[str, Any] = {"drops": [one if row == exception else many for row in range(samples)]}
     if views:
-        numbers["layout"] = draw(st.sampled_from(["transposed", "strided"]), label="layout")
+        numbers["layout"] = draw(st.sampled_from(layouts(2, 1)), label="layout")
     return Case("disagreeing samples", numbers)
+
+
+@st.composite
+def two_camps(draw: Draw, setting: Setting) -> Case:
+    """Draws many samples of which the last one, or the last few, fall elsewhere than the rest, and count for less.
+
+    They count for more to who takes the mean of means of blocks, the last of which is shorter.
+    """
+    layers = draw(st.integers(2, MOST_LAYERS), label="layers")
+    first, second = _two_layers(draw, layers)
+    if draw(st.booleans(), label="few first"):
+        first, second = second, first
+    samples = draw(rungs(1025, 7), label="samples")
+    numbers = {
+        "samples": samples,
+        "few": draw(st.integers(1, max(1, samples // 8)), label="few"),
+        "layers": layers,
+        "first": first,
+        "second": second,
+        "drop": draw(st.integers(4, 12), label="drop"),
+        "share": draw(st.sampled_from([0.5, 0.8, 0.2]), label="share"),
+    }
+    return Case("two camps", numbers)
 
 
 @st.composite
 def noisy_decay(draw: Draw, setting: Setting) -> Case:
     """Draws up to eight samples that decay with noise, as measured curves do."""
     numbers = {
-        "samples": draw(st.integers(1, 8), label="samples"),
-        "layers": draw(st.integers(1, 32), label="layers"),
+        "samples": draw(st.one_of(st.integers(1, 8), rungs(129)), label="samples"),
+        "layers": draw(st.one_of(st.integers(1, 32), rungs(129)), label="layers"),
         "rate": draw(st.sampled_from([0.0, 0.02, 0.2, 1.0]), label="rate"),
         "noise": draw(st.sampled_from([1.0, 0.1, 0.01]), label="noise"),
         "seed": draw(st.integers(0, 2**16), label="seed"),
@@ -234,3 +278,21 @@ def near_tie(draw: Draw, setting: Setting) -> Case:
 def _two_layers(draw: Draw, layers: int) -> tuple[int, int]:
     second = draw(st.integers(2, layers), label="second layer")
     return draw(st.integers(1, second - 1), label="first layer"), second
+
+
+def real(setting: Setting) -> list[Case]:
+    """As deep as language models of 0.5B to 72B are, up to a thousand samples; the drop late, or of few samples."""
+    seed = setting.seed % 2**16
+    deep = [
+        Case("late drop", {"drops": [[1, -1, 0, 5]], "before": layers - 4, "times": samples})
+        for layers, samples in ((28, 1), (32, 1000), (40, 300), (80, 1))
+    ]
+    camps = [
+        Case("two camps", {"samples": samples, "few": few, "layers": 80, "first": 70, "second": 3} | DECISIVE)
+        for samples, few in ((1000, 8), (1000, 100), (513, 1), (1025, 1))
+    ]
+    noisy = {"samples": 1000, "layers": 80, "rate": 0.05, "noise": 0.1, "seed": seed, "axis": True}
+    return [*deep, *camps, Case("noisy decay", noisy)]
+
+
+DECISIVE = {"drop": 8, "share": 0.8}

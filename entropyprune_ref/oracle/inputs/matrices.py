@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from .case import Case, Draw, Setting
+from .layouts import laid_out, layouts
+from .sizes import shapes
 
 Builder = Callable[..., Tensor]
 
@@ -30,10 +32,11 @@ def build(case: Case, dtype: torch.dtype) -> Tensor:
     if case.family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {case.family!r}")
     numbers = dict(case.numbers)
+    layout = numbers.pop("layout", "contiguous")
     shape = (*numbers.pop("batch"), numbers.pop("rows"), numbers.pop("columns"))
     generator = torch.Generator().manual_seed(numbers.pop("seed"))
     try:
-        return FAMILIES[case.family](shape, generator, dtype, **numbers)
+        return laid_out(FAMILIES[case.family](shape, generator, dtype, **numbers), layout)
     except TypeError as error:
         raise ValueError(f"numbers must be those of the family {case.family!r}, got {numbers}: {error}") from None
 
@@ -59,17 +62,19 @@ def largest_rank(shape: tuple[int, ...]) -> int:
     return min(shape[-2] - 1, shape[-1])
 
 
-def scale_bounds(dtype: torch.dtype, rows: int, columns: int) -> tuple[int, int]:
+def scale_bounds(setting: Setting, rows: int, columns: int) -> tuple[int, int]:
     """Powers of two that entries of order one may be multiplied by.
 
-    The sum of all squares stays below the largest number, with room for entries up to 8; and squares of entries stay
-    normal numbers down to `eps` of the largest, so that the plain formula loses nothing to underflow. Within 1e-30 to
-    1e30.
+    Entries up to 8 stay numbers of the dtype, and keep at least 4 bits where they are small. In what is computed in,
+    the sum of all squares stays below the largest number, and squares of entries stay normal numbers down to `eps` of
+    the largest, so that the plain formula loses nothing to underflow. Within 1e-30 to 1e30; entropies that grow with
+    the scale are compared at moderate ones.
     """
-    info = torch.finfo(dtype)
-    high = math.floor(math.log2(info.max / (64 * rows * columns)) / 2)
-    low = math.ceil(math.log2(info.tiny / info.eps) / 2)
-    return min(max(low, -99), 0), max(min(high, 99), 0)
+    own, info = torch.finfo(setting.dtype), torch.finfo(setting.computes_in)
+    high = math.floor(min(math.log2(own.max / 8), math.log2(info.max / (64 * rows * columns)) / 2))
+    low = math.ceil(max(math.log2(own.tiny) + 4, math.log2(info.tiny / info.eps) / 2))
+    most = 99 if setting.convention.trace_normalized else 7
+    return min(max(low, -most), 0), max(min(high, most), 0)
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -138,15 +143,56 @@ def _subnormals(shape: tuple[int, ...], generator: torch.Generator, dtype: torch
     return torch.where(faint, values * torch.finfo(dtype).tiny / 8, values).to(dtype)
 
 
-def _view(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, layout: str) -> Tensor:
-    if layout == "transposed":
-        return _normal((*shape[:-2], shape[-1], shape[-2]), generator).to(dtype).mT
-    if layout == "strided":
-        wide = _normal((*shape[:-2], 2 * shape[-2], 3 * shape[-1]), generator).to(dtype)
-        return wide[..., ::2, 1::3]
-    if layout == "offset":
-        return _normal((*shape[:-2], shape[-2] + 1, shape[-1] + 2), generator).to(dtype)[..., 1:, 2:]
-    raise ValueError(f"layout must be one of 'transposed', 'strided', 'offset', got {layout!r}")
+def _power_law(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, exponent: float) -> Tensor:
+    """Eigenvalues that decay so slowly that every one of them counts, as those of hidden states do."""
+    rank = largest_rank(shape)
+    if rank == 0:
+        return torch.zeros(shape, dtype=dtype)
+    levels = torch.arange(1, rank + 1, dtype=torch.float64) ** -exponent
+    return spectrum_stack(shape, generator, levels.expand(*shape[:-2], rank)).to(dtype)
+
+
+def _tail(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, share: float) -> Tensor:
+    """One eigenvalue, and far below it the last one that there can be; nothing between."""
+    rank = largest_rank(shape)
+    if rank < 2:
+        return torch.zeros(shape, dtype=dtype)
+    levels = torch.tensor([1.0, share], dtype=torch.float64).expand(*shape[:-2], 2)
+    return spectrum_stack(shape, generator, levels).to(dtype)
+
+
+def _as_in_models(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Magnitudes as queries of trained models have them.
+
+    A vector that all rows share, a few features that are 16 times the others, stacks over two orders of magnitude: sums
+    of squares leave the range of float16, entries do not.
+    """
+    width, stack = shape[-1], (*shape[:-2], 1, 1)
+    features = torch.where(torch.rand(width, generator=generator) < 0.05, 16.0, 1.0).double()
+    size = 2.0 ** (4 * torch.rand(stack, generator=generator, dtype=torch.float64) - 1)
+    return ((_normal(shape, generator) + 2 * _normal((*stack[:-1], width), generator)) * features * size).to(dtype)
+
+
+def _zero_rows(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, zeros: int) -> Tensor:
+    """Some rows are zero, the others small integers and their opposites: the mean is exactly zero, however computed."""
+    pairs = (shape[-2] - zeros) // 2
+    half = torch.randint(-8, 9, (*shape[:-2], pairs, shape[-1]), generator=generator).double()
+    rest = torch.zeros(*shape[:-2], shape[-2] - 2 * pairs, shape[-1], dtype=torch.float64)
+    order = torch.randperm(shape[-2], generator=generator)
+    return torch.cat([half, -half, rest], -2)[..., order, :].to(dtype)
+
+
+def _twin_rows(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, kinds: int) -> Tensor:
+    """Few different rows, each many times, as heads that do the same."""
+    rows = _normal((*shape[:-2], kinds, shape[-1]), generator)
+    return rows[..., torch.randperm(shape[-2], generator=generator) % kinds, :].to(dtype)
+
+
+def _not_finite(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, value: str) -> Tensor:
+    """One entry of the last matrix is no number."""
+    matrices = _normal(shape, generator)
+    matrices.reshape(-1)[-1] = float(value)
+    return matrices.to(dtype)
 
 
 FAMILIES: dict[str, Builder] = {
@@ -160,47 +206,46 @@ FAMILIES: dict[str, Builder] = {
     "shifted": _shifted,
     "one huge": _one_huge,
     "subnormals": _subnormals,
-    "view": _view,
+    "power law": _power_law,
+    "tail": _tail,
+    "as in models": _as_in_models,
+    "zero rows": _zero_rows,
+    "twin rows": _twin_rows,
+    "not finite": _not_finite,
 }
 """The builders by the name of their family."""
 
-POWERS_OF_TWO = (1, 2, 4, 8, 16)
-
-
-def sides() -> st.SearchStrategy[tuple[int, int]]:
-    """Rows and columns: 1 of either, more of the one or the other, odd sizes, up to 33."""
-    small = st.integers(1, 9)
-    return st.one_of(
-        st.tuples(small, small), st.tuples(st.integers(2, 33), small), st.tuples(small, st.integers(2, 33))
-    )
-
-
-def batches(axes: int, most: int = 4) -> st.SearchStrategy[list[int]]:
-    """Leading axes, at least `axes` of them and one more at times."""
-    return st.lists(st.integers(1, most), min_size=axes, max_size=axes + 1)
-
 
 @st.composite
-def matrices(draw: Draw, setting: Setting, family: str, axes: int, *, least_rows: int = 1, least_rank: int = 0) -> Case:
-    """Draws a case of a family for a contract whose input has at least `axes` leading axes."""
-    kept = sides().filter(lambda both: both[0] >= least_rows and min(both[0] - 1, both[1]) >= least_rank)
+def matrices(
+    draw: Draw,
+    setting: Setting,
+    family: str,
+    axes: int,
+    *,
+    least_rows: int = 1,
+    least_rank: int = 0,
+    layout: bool = False,
+) -> Case:
+    """Draws a case of a family for a contract whose input has at least `axes` leading axes, in any layout if asked."""
+    powers = None
     if family == "equal rows":  # means of equal small integers are exact, and so is a reciprocal of their number
-        kept = st.tuples(st.sampled_from([size for size in POWERS_OF_TWO if size >= least_rows]), st.integers(1, 9))
-    rows, columns = draw(kept, label="rows, columns")
-    numbers: dict[str, Any] = {
-        "batch": draw(batches(axes), label="batch"),
-        "rows": rows,
-        "columns": columns,
-        "seed": draw(st.integers(0, 2**16), label="seed"),
-    }
-    low, high = scale_bounds(setting.dtype, rows, columns)
-    if not setting.convention.trace_normalized:  # an entropy that grows with the scale is compared at moderate ones
-        low, high = max(low, -7), min(high, 7)
+        most = 1 / (8 * torch.finfo(setting.computes_in).eps)
+        powers = tuple(2**power for power in range(11) if least_rows <= 2**power <= most)
+    batch, rows, columns = draw(shapes(axes, least_rows=least_rows, least_rank=least_rank, rows=powers))
+    seed = draw(st.integers(0, 2**16), label="seed")
+    numbers: dict[str, Any] = {"batch": batch, "rows": rows, "columns": columns, "seed": seed}
+    low, high = scale_bounds(setting, rows, columns)
     rank = min(rows - 1, columns)
     if family == "known spectrum":
         numbers["decay"] = draw(st.sampled_from([0.9, 0.5, 0.1, 0.01]), label="decay")
-    elif family in ("equal eigenvalues", "near-degenerate"):
-        numbers["rank"] = draw(st.integers(1, rank), label="rank")
+    elif family == "power law":
+        numbers["exponent"] = draw(st.sampled_from([1.0, 0.5, 2.0]), label="exponent")
+    elif family == "tail":
+        numbers["share"] = draw(st.sampled_from([0.1, 1e-2, 1e-3]), label="share")
+    elif family in ("equal eigenvalues", "near-degenerate"):  # as many as there can be, and one less, as often as any
+        one = st.one_of(st.integers(1, rank), st.sampled_from([rank, max(1, rank - 1)]))
+        numbers["rank"] = draw(one, label="rank")
     if family == "near-degenerate":
         numbers["gap"] = draw(st.sampled_from([1e-2, 1e-5, 1e-9, 1e-13]), label="gap")
     elif family == "scaled":
@@ -211,14 +256,21 @@ def matrices(draw: Draw, setting: Setting, family: str, axes: int, *, least_rows
         # so far that what rounding leaves of the differences has at least two digits
         largest = min(1e6, 0.02 / torch.finfo(setting.dtype).eps)
         numbers["shift"] = draw(st.sampled_from([0.1, 0.3, 1.0]), label="share") * largest
-    elif family == "view":
-        numbers["layout"] = draw(st.sampled_from(["transposed", "strided", "offset"]), label="layout")
+    elif family == "zero rows":
+        numbers["zeros"] = draw(st.integers(1, rows), label="zeros")
+    elif family == "twin rows":
+        numbers["kinds"] = draw(st.integers(2, min(rows, 4)), label="kinds")
+    elif family == "not finite":
+        numbers["value"] = draw(st.sampled_from(["nan", "inf", "-inf"]), label="value")
+    if layout:
+        numbers["layout"] = draw(st.sampled_from(layouts(len(batch) + 2, 2)), label="layout")
     return Case(family, numbers)
 
 
 @st.composite
 def empty_batches(draw: Draw, axes: int) -> Case:
-    """Draws a case without a single matrix: an empty axis before those that the contract needs."""
-    rows, columns = draw(sides(), label="rows, columns")
-    batch = [0, *draw(batches(axes), label="batch")]
-    return Case("gaussian", {"batch": batch, "rows": max(rows, 2), "columns": columns, "seed": 0})
+    """Draws a case without a single matrix: an axis before those that the contract needs is empty."""
+    batch, rows, columns = draw(shapes(axes + 1, least_rows=2))
+    batch = [min(size, 3) for size in batch]
+    batch[draw(st.integers(0, len(batch) - 1 - axes), label="empty axis")] = 0
+    return Case("gaussian", {"batch": batch, "rows": min(rows, 33), "columns": min(columns, 33), "seed": 0})

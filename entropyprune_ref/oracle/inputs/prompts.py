@@ -16,9 +16,14 @@ from torch import Tensor
 
 from ..plain.decoder import parameter_shapes
 from ..tolerances import ROTARY_ERROR, weight_error
-from .case import Case, Draw
+from .case import Case, Draw, Setting
+from .layouts import laid_out
+from .sizes import rungs
 
-FAMILIES = ("ordinary", "given positions", "padded", "several images", "grouped queries", "mixed")
+FAMILIES = ("ordinary", "given positions", "padded", "several images", "grouped queries", "no image", "mixed")
+
+FAR = (254, 255, 2047, 2048, 4096, 32_767, 32_768, 40_000)
+"""First positions behind which rotary tables end, or 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,13 @@ class Prompt:
             torch.cat([self.attended, torch.ones(steps, dtype=torch.bool)]),
         )
 
-    def wide(self) -> "Prompt":
-        """The same numbers in float64."""
+    def to(self, dtype: torch.dtype) -> "Prompt":
+        """The same numbers in another dtype."""
         return replace(
             self,
-            weights={name: weight.double() for name, weight in self.weights.items()},
-            embeddings=self.embeddings.double(),
-            continuation=self.continuation.double(),
+            weights={name: weight.to(dtype) for name, weight in self.weights.items()},
+            embeddings=self.embeddings.to(dtype),
+            continuation=self.continuation.to(dtype),
         )
 
     def shaken(self, dtype: torch.dtype, seed: int) -> "Prompt":
@@ -114,7 +119,7 @@ def build(case: Case, dtype: torch.dtype) -> Prompt:
     Its numbers: the sizes of the decoder; `layout`, the parts of the prompt: n > 0 for n words, n < 0 for an image of
     -n tokens; `padding`: before which of these tokens (or behind all of them) a padding slot stands; `start` and
     `stride` of the positions: the first, and the longest step from one to the next; `prune_layer`, `keep`, `steps`,
-    `seed`.
+    `seed`; and `view`, how weights and embeddings lie in memory.
 
     Raises:
         ValueError: An unknown family, or numbers that do not fit together.
@@ -139,6 +144,7 @@ def _built(
     keep: int,
     steps: int,
     seed: int,
+    view: str = "contiguous",
     **sizes: Any,
 ) -> Prompt:
     generator = torch.Generator().manual_seed(seed)
@@ -156,9 +162,12 @@ def _built(
     if not (len(text) and 0 <= keep <= len(visual) and 1 <= prune_layer < sizes["layers"]):
         raise IndexError("no word, or keep or prune_layer out of range")
     return Prompt(
-        weights={name: weight.to(dtype) for name, weight in _weights(sizes, generator).items()},
+        weights={
+            name: laid_out(weight.to(dtype), view if weight.ndim > 1 else "contiguous")
+            for name, weight in _weights(sizes, generator).items()
+        },
         sizes=sizes,
-        embeddings=torch.randn(len(slots), hidden, generator=generator, dtype=torch.float64).to(dtype),
+        embeddings=laid_out(torch.randn(len(slots), hidden, generator=generator, dtype=torch.float64).to(dtype), view),
         positions=(start + jumps.cumsum(0) - jumps[attended][0]).clamp(min=0),
         image_index=image_index,
         attended=attended,
@@ -187,7 +196,7 @@ def _weights(sizes: Mapping[str, Any], generator: torch.Generator) -> dict[str, 
 
 
 @st.composite
-def prompts(draw: Draw, family: str, *, keep: str = "some", steps: bool = False) -> Case:
+def prompts(draw: Draw, family: str, *, keep: str = "some", steps: bool = False, view: bool = False) -> Case:
     """Draws a case of a family.
 
     Args:
@@ -195,19 +204,24 @@ def prompts(draw: Draw, family: str, *, keep: str = "some", steps: bool = False)
         family: One of `FAMILIES`.
         keep: "some" (neither all nor none, where there are two visual tokens), "all" or "none".
         steps: Whether one to three tokens are decoded behind the prompt; none otherwise.
+        view: Whether weights and embeddings are views.
     """
     mixed = family == "mixed"
-    layers = draw(st.integers(2, 4 if mixed else 3), label="layers")
+    large = draw(st.sampled_from(["", "", "", "", "", "image", "layers"]), label="large")
+    layers = draw(st.integers(2, 4 if mixed else 3), label="layers") if large != "layers" else draw(rungs(12, 7))
     kv_heads, group = draw(st.integers(3, 4), label="heads"), 1
     if family == "grouped queries" or (mixed and draw(st.booleans(), label="grouped")):
         kv_heads, group = draw(st.sampled_from([(2, 2), (1, 3), (2, 3), (3, 2)]), label="kv_heads, queries for each")
     words, image = st.integers(1, 3), st.integers(2, 6).map(lambda tokens: -tokens)
+    first_image = rungs(129, 7).map(lambda tokens: -tokens) if large == "image" else image
     some, other = st.lists(words, max_size=1), st.lists(st.one_of(image, words), max_size=2)
     first = [draw(words, label="first")] if mixed else draw(some, label="first")  # a prompt may begin with an image
     last = draw(some, label="last") if mixed else [draw(words, label="last")]  # and end with one
-    layout = [*first, draw(image, label="image"), *last]
+    layout = [*first, draw(first_image, label="image"), *last]
     if family == "several images" or mixed:
         layout = [*first, draw(image, label="another image"), *draw(other, label="parts"), *layout[len(first) :]]
+    if family == "no image":
+        layout = [draw(rungs(129) if large == "image" else words, label="words")]
     length, visual = sum(map(abs, layout)), -sum(part for part in layout if part < 0)
     padded, placed = family == "padded" or mixed, family == "given positions" or mixed
     slots = st.lists(st.integers(0, length), min_size=int(family == "padded"), max_size=4).map(sorted)
@@ -225,15 +239,40 @@ def prompts(draw: Draw, family: str, *, keep: str = "some", steps: bool = False)
             "norm_eps": draw(st.sampled_from([1e-6, 1e-5, 1e-2]), label="eps") if mixed else 1e-5,
             "layout": layout,
             "padding": draw(slots, label="padding") if padded else [],
-            "start": draw(st.integers(0, 30), label="start") if placed else 0,
+            "start": draw(st.one_of(st.integers(0, 30), st.integers(0, 30), st.sampled_from(FAR)), label="start")
+            if placed
+            else 0,
             "stride": draw(st.integers(2, 5), label="stride") if placed else 1,
             "prune_layer": draw(st.integers(1, layers - 1), label="prune_layer"),
             "keep": visual
             if keep == "all"
             else 0
-            if keep == "none"
+            if keep == "none" or not visual
             else draw(st.integers(1, visual - 1), label="keep"),
             "steps": draw(st.integers(1, 3), label="steps") if steps else 0,
             "seed": draw(st.integers(0, 2**16), label="seed"),
-        },
+        }
+        | ({"view": draw(st.sampled_from(VIEWS), label="view")} if view else {}),
     )
+
+
+VIEWS = ("transposed", "strided", "offset", "leading strided")
+
+
+def real(setting: Setting) -> list[Case]:
+    """Some hundred visual tokens, positions beyond 2,048 and 32,768, more than 8 layers, wide ones; the first three are quick."""
+    common = {"hidden": 16, "heads": 4, "kv_heads": 2, "head_dim": 4, "mlp": 12, "vocabulary": 9, "rope_theta": 10000.0}
+    wide = {"layers": 2, "layout": [-9, 3, -70, 4], "prune_layer": 1, "keep": 41, "hidden": 330, "mlp": 330, "steps": 2}
+    sizes = [
+        {"layers": 9, "layout": [8, -288, 12], "prune_layer": 2, "keep": 83, "steps": 2},
+        {"layers": 10, "layout": [3, -144, 2, -77, 9], "prune_layer": 9, "keep": 60, "start": 2049, "stride": 3},
+        {"layers": 9, "layout": [5, -200, 7], "prune_layer": 5, "keep": 40, "start": 32_768, "steps": 1},
+        {"layers": 12, "layout": [35, -576, 20], "prune_layer": 2, "keep": 166, "steps": 3},
+        {"layers": 9, "layout": [5, *[-64] * 8, 7], "prune_layer": 1, "keep": 100, "stride": 2, "steps": 1},
+        {"layers": 3, "layout": [40, -1100, 30], "prune_layer": 2, "keep": 1050, "steps": 1},
+        {**wide, "heads": 2, "kv_heads": 1, "head_dim": 290, "vocabulary": 1100},
+        {**wide, "heads": 75, "kv_heads": 75, "hidden": 70, "mlp": 1030},
+    ]
+    rest: dict[str, Any] = {"padding": [0, 0, 11], "start": 0, "stride": 1, "steps": 0, "norm_eps": 1e-5}
+    seed = setting.seed % 2**16
+    return [Case("mixed", common | rest | size | {"seed": seed + number}) for number, size in enumerate(sizes)]

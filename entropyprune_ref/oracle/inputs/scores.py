@@ -1,6 +1,7 @@
 """Token scores that hurt: families of scores, and strategies that draw them.
 
-All values are exact in every dtype, so ties are ties wherever they are compared. `build` is the only door.
+All values are exact in every dtype, so ties are ties wherever they are compared. Up to 33,000 tokens: more than 15 bits
+number. `build` is the only door.
 """
 
 import math
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from .case import Case, Draw, Setting
+from .layouts import laid_out, layouts
+from .sizes import rungs, sizes, small
 
 Shape = tuple[int, ...]
 Builder = Callable[..., Tensor]
-
-MOST_TOKENS = 40
 
 
 def build(case: Case, dtype: torch.dtype) -> Tensor:
@@ -34,9 +35,10 @@ def build(case: Case, dtype: torch.dtype) -> Tensor:
         raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {case.family!r}")
     numbers = dict(case.numbers)
     numbers.pop("keep", None)
+    layout = numbers.pop("layout", "contiguous")
     try:
         batch, generator = tuple(numbers.pop("batch")), torch.Generator().manual_seed(numbers.pop("seed"))
-        return FAMILIES[case.family](batch, generator, dtype, **numbers)
+        return laid_out(FAMILIES[case.family](batch, generator, dtype, **numbers), layout)
     except (KeyError, TypeError) as error:
         raise ValueError(f"numbers must be those of {case.family!r}, got {dict(case.numbers)}: {error}") from None
 
@@ -55,9 +57,16 @@ def _shuffled(row: Tensor, batch: Shape, generator: torch.Generator) -> Tensor:
 def _distinct(
     batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, sign: int = 1, step: int = 0
 ) -> Tensor:
-    """Ranks; those of each row of a batch `step` above those of the row before."""
+    """Ranks; those of each row of a batch `step` above those of the row before.
+
+    Where the dtype has not so many whole numbers, its positive numbers in their order, as long as there are enough.
+    """
     rows = torch.arange(math.prod(batch)).reshape(*batch, 1)
-    return (sign * _ranks((*batch, tokens), generator) + step * rows).to(dtype)
+    ranks = _ranks((*batch, tokens), generator)
+    exact = tokens + step * math.prod(batch) <= 2 / torch.finfo(dtype).eps
+    if exact or torch.finfo(dtype).bits != 16:
+        return (sign * (ranks + step * rows)).to(dtype)
+    return sign * (ranks % 31_000).to(torch.int16).view(dtype)
 
 
 def _plateaus(batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, levels: int) -> Tensor:
@@ -68,7 +77,8 @@ def _tie_at_the_cut(
     batch: Shape, generator: torch.Generator, dtype: torch.dtype, above: int, inside: int, outside: int, below: int
 ) -> Tensor:
     """`above` tokens that are kept for sure, `inside + outside` equal ones, `below` that are dropped for sure."""
-    row = [3.0 + rank for rank in range(above)] + [1.0] * (inside + outside) + [-1.0 - rank for rank in range(below)]
+    high, low = [3.0 + rank % 250 for rank in range(above)], [-1.0 - rank % 250 for rank in range(below)]
+    row = high + [1.0] * (inside + outside) + low
     return _shuffled(torch.tensor(row, dtype=torch.float64), batch, generator).to(dtype)
 
 
@@ -84,7 +94,7 @@ def _near_tie_at_the_cut(
 ) -> Tensor:
     """As a tie at the cut, but those inside are one unit of rounding above those outside."""
     high = 1 + torch.finfo(dtype).eps
-    row = [3.0 + rank for rank in range(above)] + [high] * inside + [1.0] * outside + [-1.0] * below
+    row = [3.0 + rank % 250 for rank in range(above)] + [high] * inside + [1.0] * outside + [-1.0] * below
     return (_shuffled(torch.tensor(row, dtype=torch.float64), batch, generator) * 2.0**power).to(dtype)
 
 
@@ -114,17 +124,6 @@ def powers_of_two(dtype: torch.dtype) -> tuple[int, int]:
     return math.frexp(info.tiny)[1] - 1, math.frexp(info.max)[1] - 1
 
 
-def _view(batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, layout: str) -> Tensor:
-    scores = _ranks((*batch, tokens), generator).to(dtype)
-    if layout == "transposed":
-        return scores.movedim(-1, 0).contiguous().movedim(0, -1)
-    if layout == "strided":
-        return torch.stack([scores, -scores, scores.flip(-1)], -1).flatten(-2)[..., ::3]
-    if layout == "offset":
-        return torch.nn.functional.pad(scores.flip(-1), (0, tokens)).flip(-1)[..., tokens:]
-    raise ValueError(f"layout must be one of 'transposed', 'strided', 'offset', got {layout!r}")
-
-
 FAMILIES: dict[str, Builder] = {
     "distinct": _distinct,
     "plateaus": _plateaus,
@@ -132,7 +131,6 @@ FAMILIES: dict[str, Builder] = {
     "near-tie at the cut": _near_tie_at_the_cut,
     "signed zeros": _signed_zeros,
     "magnitudes": _magnitudes,
-    "view": _view,
 }
 """The builders by the name of their family."""
 
@@ -151,6 +149,7 @@ def scores(
     axes: tuple[int, int] = (0, 0),
     keep: str = "any",
     least_tokens: int = 1,
+    layout: bool = False,
     **numbers: Any,
 ) -> Case:
     """Draws a case of a family that is told how many tokens it has.
@@ -163,21 +162,23 @@ def scores(
         keep: How many to keep: "any" number, "some" but neither none nor all if there is a choice, or one of the
             "extremes".
         least_tokens: Fewest tokens.
+        layout: Whether they lie in memory in any order.
         numbers: Further numbers of the family.
     """
-    tokens = draw(st.integers(least_tokens, MOST_TOKENS), label="tokens")
+    tokens = draw(sizes(least=least_tokens), label="tokens")
     batch = draw(st.lists(st.integers(1, 3), min_size=axes[0], max_size=axes[1]), label="batch")
+    if batch and tokens <= 9 and draw(st.booleans(), label="large batch"):
+        batch[draw(st.integers(0, len(batch) - 1), label="large axis")] = draw(rungs(1025), label="large size")
     if keep == "extremes":
         kept = draw(st.sampled_from([0, tokens]), label="keep")
     elif keep == "some" and tokens > 1:
-        kept = draw(st.integers(1, tokens - 1), label="keep")
+        kept = draw(st.one_of(st.integers(1, tokens - 1), rungs(tokens - 1)), label="keep")
     else:
         kept = draw(st.integers(0, tokens), label="keep")
     if family == "plateaus":
         numbers["levels"] = draw(st.integers(1, 4), label="levels")
-    elif family == "view":
-        layouts = ["transposed", "strided", "offset"] if batch else ["strided", "offset"]
-        numbers["layout"] = draw(st.sampled_from(layouts), label="layout")
+    if layout:
+        numbers["layout"] = draw(st.sampled_from(layouts(len(batch) + 1, 1)), label="layout")
     return Case(
         family, {"batch": batch, "tokens": tokens, **numbers, "keep": kept, "seed": draw(_seeds(), label="seed")}
     )
@@ -186,8 +187,12 @@ def scores(
 @st.composite
 def cuts(draw: Draw, setting: Setting, family: str) -> Case:
     """Draws a case whose cut goes through a tie or a near-tie."""
-    above, below = draw(st.integers(0, 8), label="above"), draw(st.integers(0, 8), label="below")
-    inside, outside = draw(st.integers(1, 10), label="inside"), draw(st.integers(1, 10), label="outside")
+    counts = {
+        name: draw(small(int(name.endswith("side"))), label=name) for name in ("above", "inside", "outside", "below")
+    }
+    if draw(st.booleans(), label="many"):
+        counts[draw(st.sampled_from(sorted(counts)), label="of which many")] = draw(rungs(1025), label="many of them")
+    above, inside, outside, below = (counts[name] for name in ("above", "inside", "outside", "below"))
     numbers: dict[str, Any] = {"batch": [], "above": above, "inside": inside, "outside": outside, "below": below}
     if family == "near-tie at the cut":
         numbers["power"] = draw(st.integers(-8, 8), label="power")
@@ -198,7 +203,7 @@ def cuts(draw: Draw, setting: Setting, family: str) -> Case:
 def empty_batches(draw: Draw, setting: Setting) -> Case:
     """Draws scores without a single row."""
     tokens = draw(st.integers(1, 9), label="tokens")
-    batch = draw(st.sampled_from([[0], [0, 2], [2, 0]]), label="batch")
+    batch = draw(st.sampled_from([[0], [0, 2], [2, 0], [1, 0, 2]]), label="batch")
     return Case(
         "distinct", {"batch": batch, "tokens": tokens, "keep": draw(st.integers(0, tokens), label="keep"), "seed": 0}
     )
@@ -210,3 +215,20 @@ def impossible_keeps(draw: Draw, setting: Setting) -> Case:
     tokens = draw(st.integers(1, 9), label="tokens")
     keep = draw(st.one_of(st.integers(tokens + 1, 2 * tokens + 2), st.integers(-tokens - 1, -1)), label="keep")
     return Case("distinct", {"batch": [], "tokens": tokens, "keep": keep, "seed": draw(_seeds(), label="seed")})
+
+
+def real(setting: Setting) -> list[Case]:
+    """As many tokens as LLaVA-1.5, LLaVA-NeXT and long videos have, and more than 15 bits number."""
+    sizes = [
+        ([], 576, 166),
+        ([2], 2880, 490),
+        ([], 2880, 1),
+        ([], 23_040, 5_760),
+        ([], 33_000, 400),
+        ([], 65_600, 65_000),
+    ]
+    seeds = enumerate(sizes, setting.seed % 2**16)
+    common = [{"batch": batch, "tokens": tokens, "keep": keep, "seed": seed} for seed, (batch, tokens, keep) in seeds]
+    return [Case("distinct", dict(numbers)) for numbers in common] + [
+        Case("plateaus", numbers | {"levels": 4}) for numbers in common[1:4]
+    ]

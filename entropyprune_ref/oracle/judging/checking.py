@@ -16,15 +16,22 @@ from hypothesis.errors import Flaky, HypothesisWarning
 from ...scoring import CONVENTIONS, PAPER, Convention
 from ..contracts import CONTRACTS
 from ..contracts.contract import Contract, Law
-from ..inputs.case import Case, Setting
+from ..inputs.case import WITH_CONVENTION, Case, Setting
 from ..trial.arrays import require_kind
 from ..trial.failure import Failure
+from ..trial.isolation import Isolated
+from ..trial.names import dtype_name, name_of
 from ..trial.trial import STRUCTURE, Broken, Hang, Trial
+from .power import power_line
 from .report import Report, Verdict
 from .resemblance import resembling
+from .traces import no_traces
 
 SIZES = {"quick": 15, "default": 150, "thorough": 2000}
 """Cases that are drawn for each law."""
+
+FLOATING = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What a candidate may compute in, by name."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,13 +40,16 @@ def check(
     contract: str,
     candidate: Callable[..., Any],
     *,
-    convention: Convention | str = PAPER,
+    convention: Convention | str | None = None,
     dtype: torch.dtype | str = torch.float64,
+    computes_in: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
     arrays: str = "torch",
     size: str = "default",
     seed: int = 0,
     time_limit: int | float = 10.0,
+    memory_limit: int | float = 8.0,
+    isolate: bool = False,
     expected_failures: Mapping[str, str] | None = None,
     shrink: bool = True,
     progress: Progress | None = None,
@@ -49,13 +59,20 @@ def check(
     Args:
         contract: Name of the function; one of `CONTRACTS`.
         candidate: The implementation, called as the contract says (`CONTRACTS[contract].call`).
-        convention: Formula of token entropy that the candidate implements, or its name.
-        dtype: Of the floating inputs, or its name. Tolerances follow from it.
+        convention: Formula of token entropy that the candidate implements, or its name; default: the paper's. Only for
+            the contracts `token_entropy` and `pruned_prefill`.
+        dtype: Of the floating inputs, or its name. The reference is given the same exact values.
+        computes_in: What the candidate computes in, or its name: tolerances follow from it, and from one rounding to
+            the dtype of the result. Default: float32 for inputs of 16 bits, else the dtype of the inputs.
         device: Where the inputs are put.
         arrays: What the candidate takes: "torch", "numpy" or "jax". It may return any of them.
         size: "quick", "default" or "thorough": `SIZES` cases for each law.
         seed: Of the drawing of cases. The same seed tries the same cases.
         time_limit: Seconds that one call may take.
+        memory_limit: GiB that an isolated candidate may use.
+        isolate: Whether the candidate runs in a process of its own. Then a crash, a call that takes too long or too
+            much memory is one broken law, and the other laws are tried in a new process; and what the candidate prints
+            is kept in the report. It computes on one thread there.
         expected_failures: Laws that are known not to hold, with the reason. One that holds all the same is a failure.
         shrink: Whether to look for the smallest case that breaks a law; False saves time where only the verdict counts.
         progress: Called with the name of a law, laws done and laws in all.
@@ -81,26 +98,76 @@ def check(
         >>> report.passed, report.failures[0].law
         (False, 'value')
     """
-    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit)
+    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit, computes_in)
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(map(repr, SIZES))}, got {size!r}")
-    excuses = dict(expected_failures or {})
+    if not memory_limit > 0:
+        raise ValueError(f"memory_limit must be above 0 GiB, got {memory_limit}")
+    excuses = excused(chosen, expected_failures)
+    tried = Isolated(candidate, arrays, setting.device, time_limit, memory_limit) if isolate else candidate
+    try:
+        verdicts, ended = _tried(chosen, tried, setting, size, shrink, excuses, progress)
+        output = tried.output if isinstance(tried, Isolated) else ""
+    finally:
+        if isinstance(tried, Isolated):
+            tried.close()
+    not_run = tuple(law.name for law in chosen.laws[len(verdicts) :])
+    broken = {verdict.failure.law for verdict in verdicts if verdict.failure is not None}
+    for name in sorted(set(excuses) & set(STRUCTURE) - broken):  # expected of no law in particular: it has held
+        verdicts.append(Verdict(name, STRUCTURE[name], 0, None, excuses[name], 0.0))
+    return Report(
+        contract,
+        name_of(candidate),
+        str(setting),
+        size,
+        seed,
+        tuple(verdicts),
+        not_run,
+        ended,
+        power_line(setting),
+        output,
+    )
+
+
+def excused(chosen: Contract, expected_failures: Mapping[str, str] | None) -> dict[str, str]:
+    """Laws that are expected to fail, with the reason; of the contract, or of every call."""
     known = {law.name for law in chosen.laws} | set(STRUCTURE)
-    if unknown := sorted(set(excuses) - known):
-        raise ValueError(f"expected_failures must name laws of {contract} ({', '.join(sorted(known))}), got {unknown}")
+    if unknown := sorted(set(expected_failures or {}) - known):
+        names = ", ".join(sorted(known))
+        raise ValueError(f"expected_failures must name laws of {chosen.name} ({names}), got {unknown}")
+    return dict(expected_failures or {})
+
+
+MOST_HANGS = 3
+"""Laws that an isolated candidate may break by taking too long before the check ends: each costs the time limit."""
+
+
+def _tried(
+    chosen: Contract,
+    candidate: Callable[..., Any] | Isolated,
+    setting: Setting,
+    size: str,
+    shrink: bool,
+    excuses: Mapping[str, str],
+    progress: Progress | None,
+) -> tuple[list[Verdict], str]:
+    """The verdicts, and why there are not more of them."""
     verdicts: list[Verdict] = []
+    hangs = 0
     for number, law in enumerate(chosen.laws):
         if progress is not None:
             progress(law.name, number, len(chosen.laws))
         verdict = judged(law, candidate, setting, SIZES[size], shrink)
         broken = verdict.failure.law if verdict.failure else law.name
         verdicts.append(replace(verdict, expected=excuses.get(broken, excuses.get(law.name))))
-        if verdict.failure is not None and verdict.failure.law == "time":
-            break  # the call still runs: whatever came next would share its cores with it
+        hangs += broken == "time"
+        if hangs and not isinstance(candidate, Isolated):
+            return verdicts, "a call is still running, which isolate=True would end"
+        if hangs == MOST_HANGS:
+            return verdicts, f"{hangs} laws took too long"
     if progress is not None:
         progress("done", len(chosen.laws), len(chosen.laws))
-    name = f"{getattr(candidate, '__module__', '?')}:{getattr(candidate, '__qualname__', repr(candidate))}"
-    return Report(contract, name, str(setting), size, seed, tuple(verdicts))
+    return verdicts, ""
 
 
 def replay(
@@ -110,11 +177,14 @@ def replay(
     family: str,
     numbers: Mapping[str, Any],
     *,
-    convention: Convention | str = PAPER,
+    convention: Convention | str | None = None,
     dtype: torch.dtype | str = torch.float64,
+    computes_in: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
     arrays: str = "torch",
     time_limit: int | float = 10.0,
+    memory_limit: int | float = 8.0,
+    isolate: bool = False,
 ) -> None:
     """Tries one law on one case again: what a failure's snippet calls.
 
@@ -126,9 +196,12 @@ def replay(
         numbers: That describe it.
         convention: As in `check`.
         dtype: As in `check`.
+        computes_in: As in `check`.
         device: As in `check`.
         arrays: As in `check`.
         time_limit: As in `check`.
+        memory_limit: As in `check`.
+        isolate: As in `check`.
 
     Raises:
         AssertionError: The law does not hold on this case.
@@ -137,42 +210,56 @@ def replay(
     Properties:
         - shows the failure that a report shows -> `test_a_snippet_shows_the_failure_again`
     """
-    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, 0, time_limit)
+    chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, 0, time_limit, computes_in)
     laws = {entry.name: entry for entry in chosen.laws}
     if law not in laws:
         raise ValueError(f"law must be one of {', '.join(map(repr, laws))}, got {law!r}")
+    tried = Isolated(candidate, arrays, setting.device, time_limit, memory_limit) if isolate else candidate
     try:
-        laws[law].judge(Trial(setting, law, laws[law].statement, Case(family, dict(numbers)), candidate))
+        laws[law].judge(Trial(setting, law, laws[law].statement, Case(family, dict(numbers)), tried))
     except Hang as hang:
         raise Broken(hang.failure) from None
+    finally:
+        if isinstance(tried, Isolated):
+            tried.close()
 
 
 def prepared(
     contract: str,
     candidate: Callable[..., Any],
-    convention: Convention | str,
+    convention: Convention | str | None,
     dtype: torch.dtype | str,
     device: torch.device | str,
     arrays: str,
     seed: int,
     time_limit: int | float,
+    computes_in: torch.dtype | str | None = None,
 ) -> tuple[Contract, Setting]:
     """Returns the contract and the setting, or says which argument is wrong."""
     if contract not in CONTRACTS:
         raise ValueError(f"contract must be one of {', '.join(CONTRACTS)}, got {contract!r}")
     if not callable(candidate):
         raise TypeError(f"candidate must be callable, got {type(candidate).__name__}")
+    if convention is not None and contract not in WITH_CONVENTION:
+        raise ValueError(f"convention must not be given for {contract}, which has none, got {convention!r}")
+    if convention is None:
+        convention = PAPER
     if isinstance(convention, str):
         if convention not in CONVENTIONS:
             raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")
         convention = CONVENTIONS[convention]
     if not isinstance(convention, Convention):
         raise TypeError(f"convention must be a Convention or its name, got {type(convention).__name__}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be an integer from 0 to 2^64 - 1, got {seed!r}")
     chosen = CONTRACTS[contract]
     names = {str(known).removeprefix("torch."): known for known in chosen.dtypes}
-    wanted = names.get(dtype) if isinstance(dtype, str) else dtype
+    wanted = names.get(dtype_name(dtype)) if isinstance(dtype, str) else dtype
     if wanted not in chosen.dtypes:
         raise ValueError(f"dtype must be one of {', '.join(names)} for {contract}, got {dtype}")
+    claimed = FLOATING.get(dtype_name(computes_in)) if isinstance(computes_in, str) else computes_in
+    if (claimed is None and computes_in is not None) or claimed not in (None, *FLOATING.values()):
+        raise ValueError(f"computes_in must be one of {', '.join(FLOATING)}, got {computes_in}")
     require_kind(arrays, wanted)
     if not time_limit > 0:
         raise ValueError(f"time_limit must be above 0 seconds, got {time_limit}")
@@ -188,18 +275,34 @@ def prepared(
         raise ValueError(f"candidate must be callable as {chosen.call}, got one with {error}") from None
     except ValueError:
         pass  # built in C, without a signature: the first call will tell
-    return chosen, Setting(contract, convention, wanted, place, arrays, time_limit, seed)
+    return chosen, Setting(contract, convention, wanted, place, arrays, time_limit, seed, claimed)
 
 
-def judged(law: Law, candidate: Callable[..., Any], setting: Setting, examples: int, shrink: bool = True) -> Verdict:
-    """Draws cases until the law breaks or enough have passed; a broken law comes with its smallest case."""
+def judged(
+    law: Law, candidate: Callable[..., Any] | Isolated, setting: Setting, examples: int, shrink: bool = True
+) -> Verdict:
+    """Draws cases until the law breaks or enough have passed; a broken law comes with its smallest case.
+
+    Smallest among those that break the law in the same way: a case that breaks it in another way is not smaller, but
+    another failure.
+    """
     tried = 0
+    broken: list[Broken] = []
 
     def holds(case: Case) -> None:
         nonlocal tried
         tried += 1
-        law.judge(Trial(setting, law.name, law.statement, case, candidate))
+        try:
+            law.judge(Trial(setting, law.name, law.statement, case, candidate))
+        except Broken as found:
+            if broken and found.failure.law != broken[0].failure.law:
+                return
+            broken.append(found)
+            raise
 
+    cases = law.cases(setting)
+    if isinstance(cases, list):
+        return _listed(law, cases if examples >= SIZES["default"] else cases[: law.first], holds, setting)
     settings = hypothesis.settings(
         max_examples=examples,
         deadline=None,
@@ -210,17 +313,15 @@ def judged(law: Law, candidate: Callable[..., Any], setting: Setting, examples: 
         report_multiple_bugs=False,
         print_blob=False,
     )
-    run = hypothesis.seed(setting.seed ^ crc32(law.name.encode()))(
-        settings(hypothesis.given(law.cases(setting))(holds))
-    )
+    run = hypothesis.seed(setting.seed ^ crc32(law.name.encode()))(settings(hypothesis.given(cases)(holds)))
     start = time.perf_counter()
     failure: Failure | None = None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), no_traces():
         warnings.simplefilter("ignore", HypothesisWarning)
         try:
             run()
-        except Broken as broken:
-            failure = resembling(broken, setting)
+        except Broken as found:
+            failure = resembling(found, broken, setting)
         except Hang as hang:
             failure = hang.failure
         except Flaky as flaky:
@@ -228,7 +329,25 @@ def judged(law: Law, candidate: Callable[..., Any], setting: Setting, examples: 
     return Verdict(law.name, law.statement, tried, failure, None, time.perf_counter() - start)
 
 
-def _unrepeatable(flaky: Flaky, law: Law, setting: Setting, candidate: Callable[..., Any]) -> Failure:
+def _listed(law: Law, cases: list[Case], holds: Callable[[Case], None], setting: Setting) -> Verdict:
+    """Tries all cases of a list, until one breaks the law."""
+    start = time.perf_counter()
+    failure: Failure | None = None
+    tried = 0
+    for case in cases:
+        tried += 1
+        try:
+            holds(case)
+        except Broken as broken:
+            failure = resembling(broken, [broken], setting)
+        except Hang as hang:
+            failure = hang.failure
+        if failure is not None:
+            break
+    return Verdict(law.name, law.statement, tried, failure, None, time.perf_counter() - start)
+
+
+def _unrepeatable(flaky: Flaky, law: Law, setting: Setting, candidate: Callable[..., Any] | Isolated) -> Failure:
     """A law that broke once and held the second time, on the same case."""
     seen = [error.failure for error in getattr(flaky, "exceptions", ()) if isinstance(error, Broken)]
     before = f"; once it gave: {seen[0].message}" if seen else ""

@@ -1,13 +1,21 @@
-"""The oracle's own check: every known-wrong implementation of the catalogue must be caught."""
+"""The oracle's own check: every known-wrong implementation must be caught, in every setting that `check` offers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
 
 import torch
 
+from ...scoring import CONVENTIONS, PAPER, Convention
 from ..bugs import MUTANTS, Mutant
-from .checking import check
+from ..contracts import CONTRACTS
+from ..inputs.case import WITH_CONVENTION, Setting
+from .checking import SIZES, check, judged
+from .power import key
 from .report import Report
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Catch:
         return tuple(failure.law for failure in self.report.failures)
 
 
-def self_test(size: str = "quick", *, progress: Callable[[str, int, int], None] | None = None) -> list[Catch]:
+def self_test(size: str = "quick", *, progress: Progress | None = None) -> list[Catch]:
     """Checks every mutant of the catalogue, in float64.
 
     Args:
@@ -42,10 +50,6 @@ def self_test(size: str = "quick", *, progress: Callable[[str, int, int], None] 
 
     Returns:
         One entry for each mutant.
-
-    Properties:
-        - every mutant is caught -> `test_every_mutant_is_caught`
-        - and is wrong: the laws that it breaks hold of the reference -> `test_the_reference_passes_every_contract`
     """
     catches = []
     for number, mutant in enumerate(MUTANTS):
@@ -54,7 +58,7 @@ def self_test(size: str = "quick", *, progress: Callable[[str, int, int], None] 
         report = check(
             mutant.contract,
             mutant.implementation,
-            convention=mutant.convention,
+            convention=mutant.convention if mutant.contract in WITH_CONVENTION else None,
             dtype=torch.float64,
             size=size,
             shrink=False,
@@ -63,3 +67,75 @@ def self_test(size: str = "quick", *, progress: Callable[[str, int, int], None] 
     if progress is not None:
         progress("done", len(MUTANTS), len(MUTANTS))
     return catches
+
+
+def caught_by(
+    candidate: Callable[..., Any], setting: Setting, size: str = "default", first: tuple[str, ...] = ()
+) -> str | None:
+    """The first law that a candidate breaks, as `check` would find; None if it passes them all.
+
+    Args:
+        candidate: An implementation.
+        setting: Of the check. The cases of a law do not depend on which laws were tried before it.
+        size: As in `check`.
+        first: Laws to try before the others, since they are likely to break.
+    """
+    laws = sorted(CONTRACTS[setting.contract].laws, key=lambda law: (*first, law.name).index(law.name))
+    for law in laws:
+        verdict = judged(law, candidate, setting, SIZES[size], shrink=False)
+        if verdict.failure is not None:
+            return law.name
+    return None
+
+
+def settings() -> Iterator[Setting]:
+    """Every setting that `check` offers on a CPU with arrays of torch: contract, convention, dtypes."""
+    for name, contract in CONTRACTS.items():
+        conventions: tuple[Convention, ...] = tuple(CONVENTIONS.values()) if name in WITH_CONVENTION else (PAPER,)
+        for convention in conventions:
+            for dtype in contract.dtypes if contract.floating else (torch.float64,):
+                for claimed in _computed_in(dtype) if name in CLAIMS else (None,):
+                    yield Setting(name, convention, dtype, claimed=claimed)
+
+
+CLAIMS = ("matrix_entropy", "token_entropy", "layer_entropy", "collapse_layer")
+"""Contracts in which 16 bits throughout is something that a candidate may claim."""
+
+
+def _computed_in(dtype: torch.dtype) -> tuple[torch.dtype | None, ...]:
+    """What a candidate may claim to compute in: the default, float64, or the 16 bits of its inputs throughout."""
+    if dtype == torch.float64:
+        return (None,)
+    return (None, torch.float64) if dtype == torch.float32 else (None, dtype)
+
+
+def digest() -> str:
+    """Of the names of all known-wrong implementations: by it, recorded power is known to be that of this catalogue."""
+    names = "\n".join(f"{entry.contract} {entry.convention.name} {entry.name}" for entry in MUTANTS)
+    return sha256(names.encode()).hexdigest()
+
+
+def measured(setting: Setting, hints: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """How many mutants of the catalogue there are for a setting, which are missed, and which law caught each other."""
+    caught: dict[str, str] = {}
+    missed = []
+    entries = [e for e in MUTANTS if e.contract == setting.contract and e.convention == setting.convention]
+    for mutant in entries:
+        hint = (hints or {}).get(mutant.name)
+        law = caught_by(mutant.implementation, setting, first=(hint,) if hint else ())
+        if law is None:
+            missed.append(mutant.name)
+        else:
+            caught[mutant.name] = law
+    return {"known": len(entries), "missed": missed, "caught": caught}
+
+
+def measure_power(*, progress: Progress | None = None) -> dict[str, Any]:
+    """Runs the whole catalogue in every setting: what `check --self-test --all` prints, and what the package ships."""
+    found: dict[str, Any] = {}
+    every = list(settings())
+    for number, setting in enumerate(every):
+        if progress is not None:
+            progress(key(setting), number, len(every))
+        found[key(setting)] = measured(setting)
+    return {"catalogue": digest(), "size": "default", "settings": found}

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .entropies import growth
+
 
 def tie_floor(curves: Float[Tensor, "*samples states"]) -> Fraction:
     r"""The $\varepsilon$ of Eq. 4.3: drops that differ by no more are a tie, and one that is no larger is none.
@@ -17,16 +19,19 @@ def tie_floor(curves: Float[Tensor, "*samples states"]) -> Fraction:
     return Fraction(units * float(curves.abs().max()))
 
 
-def drop_error(curves: Float[Tensor, "*samples states"]) -> Fraction:
-    r"""How far a mean drop that is computed in the curves' dtype may be off.
+def drop_error(curves: Float[Tensor, "*samples states"], computes_in: torch.dtype | None = None) -> Fraction:
+    r"""How far a mean drop may be off that is computed in `computes_in`, by default the curves' dtype.
 
-    $$e = 2 M \gamma_{S + 2}, \qquad \gamma_n = \frac{n u}{1 - n u}, \quad u = \tfrac12 \mathrm{eps}$$
+    $$e = 2 M \gamma_{g(S + 2)}, \qquad \gamma_n = \frac{n u}{1 - n u}, \quad u = \tfrac12 \mathrm{eps}$$
 
-    with $M$ the largest magnitude and $S$ the samples. Differences first: each of $S$ differences, of at most $2M$,
-    is rounded once; then their sum $S - 1$ times and its quotient once, twice if it is multiplied by a rounded $1/S$.
-    Means first: the two means, of at most $M$ each, are rounded $S + 1$ times and their difference once more. Either
-    way no term is rounded more than $S + 2$ times, and what is summed does not exceed $2M$ in the mean (Higham,
-    Accuracy and Stability of Numerical Algorithms, section 3.1).
+    with $M$ the largest magnitude, $S$ the samples and $g$ = `growth`; never more than $2M$. Differences first: each of
+    $S$ differences, of at most $2M$, is rounded once; then their sum $S - 1$ times and its quotient once, twice if it
+    is multiplied by a rounded $1/S$. Means first: the two means, of at most $M$ each, are rounded $S + 1$ times and
+    their difference once more. Either way no term is rounded more than $S + 2$ times, and what is summed does not
+    exceed $2M$ in the mean (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+
+    In 16 bits the means are allowed to be rounded to the curves' own dtype before they are subtracted, as a library
+    does unasked: $e$ is at least $2\,\mathrm{eps}\,M$ there, of that dtype.
 
     The error is 0 where no operation rounds, whatever the order: for at most two samples of heights that are multiples
     of one power of two, so few that sums and differences of all samples fit in the significand.
@@ -40,19 +45,21 @@ def drop_error(curves: Float[Tensor, "*samples states"]) -> Fraction:
         >>> drop_error(torch.tensor([3.0, 2.0])), f"{float(drop_error(third)):.1e}"
         (Fraction(0, 1), '2.0e-15')
     """
-    heights = [[Fraction(height) for height in row] for row in _rows(curves)]
-    every = [height for row in heights for height in row]
-    largest, samples, info = max(map(abs, every)), len(heights), torch.finfo(curves.dtype)
+    heights, dtype = _rows(curves), computes_in or curves.dtype
+    largest, samples, own = Fraction(float(curves.abs().max())), len(heights), torch.finfo(curves.dtype)
+    info = max(own, torch.finfo(dtype), key=lambda kind: kind.eps)
     if samples <= 2:
+        every = [Fraction(height) for row in heights for height in row]
         quanta = [Fraction(h.numerator & -h.numerator, h.denominator) for h in every if h]
         widest = samples * max(largest, max(every) - min(every))
         if not quanta or (min(quanta) >= info.tiny and widest <= min(quanta) * 2 / Fraction(info.eps)):
             return Fraction(0)
-    roundings = (samples + 2) * Fraction(info.eps) / 2
-    return 2 * largest * roundings / (1 - roundings)
+    roundings = Fraction(growth(samples + 2, dtype)) * Fraction(torch.finfo(dtype).eps) / 2
+    between = Fraction(own.eps) if own.bits == 16 else Fraction(0)
+    return 2 * largest * max(between, roundings / (1 - roundings) if roundings < Fraction(1, 2) else Fraction(1))
 
 
-def acceptable_layers(curves: Float[Tensor, "*samples states"]) -> list[bool]:
+def acceptable_layers(curves: Float[Tensor, "*samples states"], computes_in: torch.dtype | None = None) -> list[bool]:
     r"""Which answers of a collapse detector rounding can explain: entry 0 for "none", entry i for layer i.
 
     Let $\bar D_i$ be the exact mean drops (Eq. 4.2), $e$ = `drop_error`, $\varepsilon$ = `tie_floor`. A detector takes
@@ -80,10 +87,9 @@ def acceptable_layers(curves: Float[Tensor, "*samples states"]) -> list[bool]:
         >>> acceptable_layers(torch.tensor([1.0, 1.0, 2.0]))
         [True, False, False]
     """
-    rows = [[Fraction(height) for height in row] for row in _rows(curves)]
-    means = [sum(column, Fraction(0)) / len(rows) for column in zip(*rows, strict=True)]
+    means = _exact_means(_rows(curves))
     drops = [before - after for before, after in pairwise(means)]
-    error, floor, largest = drop_error(curves), tie_floor(curves), max(drops)
+    error, floor, largest = drop_error(curves, computes_in), tie_floor(curves), max(drops)
     found = largest > -error
     accepted = [largest <= floor + error]
     for layer, drop in enumerate(drops):
@@ -91,6 +97,14 @@ def acceptable_layers(curves: Float[Tensor, "*samples states"]) -> list[bool]:
         first = all(earlier < drop + 2 * error for earlier in drops[:layer])
         accepted.append(found and close and first)
     return accepted
+
+
+def _exact_means(rows: list[list[float]]) -> list[Fraction]:
+    """Means over rows: floating numbers are whole multiples of one power of two, so whole numbers are summed."""
+    ratios = [[height.as_integer_ratio() for height in row] for row in rows]
+    quanta = max(below for row in ratios for _, below in row)
+    sums = (sum(above * (quanta // below) for above, below in column) for column in zip(*ratios, strict=True))
+    return [Fraction(total, quanta * len(rows)) for total in sums]
 
 
 def _rows(curves: Tensor) -> list[list[float]]:

@@ -32,8 +32,8 @@ def refused(trial: Trial, *arguments: Any, reason: str, **options: Any) -> None:
     result, error = trial.attempt(*arguments, **options)
     if error is None:
         raise trial.broken(trial.law, f"expected an exception, since {reason}, got {shown(result)}")
-    if not isinstance(error, Exception):
-        raise trial.broken("returns", f"raised {type(error).__name__}, which ends a program; expected an Exception")
+    if not error.ordinary:
+        raise trial.broken("returns", f"raised {error.kind}, which ends a program; expected an Exception")
 
 
 def shown(value: Any, most: int = 80) -> str:

@@ -26,6 +26,15 @@ def require_kind(kind: str, dtype: torch.dtype) -> None:
         raise ValueError("arrays='jax' must find JAX installed, got no module of that name")
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Returns the tensor on a device in the same layout: its memory is moved, and looked at as before."""
+    if tensor.device.type == device.type:
+        return tensor
+    count = tensor.untyped_storage().nbytes() // tensor.element_size()
+    memory = torch.as_strided(tensor, (count,), (1,), 0).to(device)
+    return torch.as_strided(memory, tensor.shape, tensor.stride(), tensor.storage_offset())
+
+
 def give(tensor: Tensor, kind: str) -> Any:
     """Returns the tensor as an array of `kind`, sharing its memory where that library allows.
 

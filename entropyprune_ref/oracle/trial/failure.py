@@ -15,8 +15,9 @@ class Failure:
         statement: It, in a sentence.
         under: The law that was being tried when this one broke; the same, unless a call went wrong altogether.
         message: What was expected and what came.
-        convention: Formula of token entropy that was asked for.
+        convention: Formula of token entropy that was asked for; empty where there is none.
         dtype: Of the inputs.
+        computes_in: What the candidate says that it computes in.
         device: Where they were.
         arrays: Their kind.
         seed: Of the check.
@@ -27,7 +28,7 @@ class Failure:
         index: Of the worst element.
         error: At the worst element.
         allowed: There.
-        resembles: Known-wrong implementations that give the same answer on this case.
+        resembles: At most two known-wrong implementations that give the same answers on all cases that were kept.
     """
 
     contract: str
@@ -48,37 +49,54 @@ class Failure:
     error: float | None = None
     allowed: float | None = None
     resembles: tuple[str, ...] = ()
+    computes_in: str = ""
 
     @property
     def snippet(self) -> str:
         """Python that shows the failure again when pasted."""
-        module, _, name = self.candidate.partition(":")
-        known = name and "<" not in name and "." not in name and module != "__main__"
-        source = f"from {module} import {name} as candidate" if known else "candidate = ...  # yours"
         options = [
-            f"convention={self.convention!r}",
+            *([f"convention={self.convention!r}"] if self.convention else []),
             f"dtype={self.dtype!r}",
+            *([f"computes_in={self.computes_in!r}"] if self.computes_in not in ("", self.dtype) else []),
             *([f"device={self.device!r}"] if self.device != "cpu" else []),
             *([f"arrays={self.arrays!r}"] if self.arrays != "torch" else []),
+            *(["isolate=True"] if self.law in ("survives", "memory", "time") else []),
         ]
         return (
             "from entropyprune_ref.oracle import replay\n"
-            f"{source}\n"
+            f"{self._source}\n"
             f"replay({self.contract!r}, candidate, {self.under!r}, {self.family!r}, {dict(self.numbers)!r}, "
             f"{', '.join(options)})"
         )
 
+    @property
+    def _source(self) -> str:
+        """A line that imports the candidate, if it can be imported."""
+        module, _, name = self.candidate.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))) or module == "__main__":
+            return "candidate = ...  # yours"
+        outer, *inner = name.split(".")
+        if not inner:
+            return f"from {module} import {outer} as candidate"
+        return f"from {module} import {outer}; candidate = {name}"
+
     def __str__(self) -> str:
         """Everything, for a reader who has not seen the check."""
+        asked = f"convention {self.convention}, " if self.convention else ""
         lines = [
             f"{self.contract}: law '{self.law}' does not hold: {self.statement}",
-            f"  {self.message}",
-            f"  case     {self.family} {dict(self.numbers)}, seed {self.seed}",
-            f"  asked    convention {self.convention}, {self.dtype}, {self.arrays} arrays on {self.device}",
-            f"  inputs   {self.inputs}",
+            f"  {short(self.message, 480)}",
+            f"  case     {self.family} {short(str(dict(self.numbers)), 240)}, seed {self.seed}",
+            f"  asked    {asked}{self.dtype}, {self.arrays} arrays on {self.device}",
+            f"  inputs   {short(self.inputs, 240)}",
         ]
         if self.under != self.law:
             lines.append(f"  under    law '{self.under}'")
         if self.resembles:
-            lines.append(f"  the same answer as the known-wrong implementation(s): {', '.join(self.resembles)}")
+            lines.append(f"  the same answers as the known-wrong implementation(s): {', '.join(self.resembles)}")
         return "\n".join([*lines, "  again:", *(f"    {line}" for line in self.snippet.splitlines())])
+
+
+def short(text: str, most: int) -> str:
+    """The text, or its beginning and its end."""
+    return text if len(text) <= most else f"{text[: most - 60]} ... {text[-50:]}"

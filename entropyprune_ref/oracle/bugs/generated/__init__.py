@@ -5,6 +5,6 @@ Reading order: `steps` (how a value passes its place), `operators` (what can go 
 that tell a wrong implementation from the right one, found without the oracle).
 """
 
-from .catalogue import Generated, generated, generated_by_name
+from .catalogue import Generated, generated, generated_by_name, sample
 
-__all__ = ["Generated", "generated", "generated_by_name"]
+__all__ = ["Generated", "generated", "generated_by_name", "sample"]

@@ -1,35 +1,18 @@
 """Compares what was answered to a case with what is expected of it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...tolerances import disputed
+from ...trial.comparing import Difference, difference
 from ..defining.case import Cut, Expected, VectorCase
 from .judgement import UNANSWERED
 
 
-@dataclass(frozen=True)
-class Difference:
-    """What is wrong with an answer.
-
-    Attributes:
-        message: What was expected and what came.
-        index: Of the worst element.
-        error: There.
-        allowed: There.
-    """
-
-    message: str
-    index: tuple[int, ...] | None = None
-    error: float | None = None
-    allowed: float | None = None
-
-
-def difference(case: VectorCase, given: Mapping[str, Tensor], dtype: str) -> Difference | None:
+def judged(case: VectorCase, given: Mapping[str, Tensor], dtype: str) -> Difference | None:
     """Returns what is wrong with the answers to a case, or `None` if nothing is.
 
     Args:
@@ -107,20 +90,7 @@ def _close(got: Tensor, expected: Expected, dtype: str) -> Difference | None:
     if not bool(finite.all()):
         place = tuple(torch.nonzero(~finite)[0].tolist())
         return Difference(f"must be finite, got {float(got[place])} at index {place}", place)
-    error, allowed = (got - expected.value).abs(), expected.tolerance[dtype]
-    excess = (error / allowed.clamp(min=torch.finfo(torch.float64).tiny)).flatten()
-    worst = int(excess.argmax())
-    if excess[worst] <= 1:
-        return None
-    place = tuple(int(part) for part in np.unravel_index(worst, error.shape))
-    off, limit = float(error[place]), float(allowed[place])
-    return Difference(
-        f"expected {float(expected.value[place]):.17g} {expected.unit} at index {place}, got {float(got[place]):.17g}: "
-        f"off by {off:.3g}, allowed {limit:.3g}",
-        place,
-        off,
-        limit,
-    )
+    return difference(got, expected.value, expected.tolerance[dtype], expected.unit)
 
 
 def _selected(got: Tensor, expected: Tensor, cut: Cut, dtype: str) -> Difference | None:

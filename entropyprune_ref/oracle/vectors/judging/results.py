@@ -12,11 +12,12 @@ from torch import Tensor
 from ...judging.report import Verdict
 from ...judging.resemblance import same_answer
 from ...trial.arrays import shown
+from ...trial.comparing import Difference
 from ..defining.case import DTYPES, VectorCase
 from ..defining.contracts import CONTRACTS, answers
 from ..reading import RELEASED, Vectors, load
 from ..writing.folder import FORMAT_VERSION
-from .comparing import Difference, difference
+from .comparing import judged
 from .judgement import Judgement, VectorFailure
 
 LIKENED = 3
@@ -67,7 +68,7 @@ def judge(
             continue
         start = f"{case.id}."
         given = {name.removeprefix(start): tensor for name, tensor in found.items() if name.startswith(start)}
-        wrong = difference(case, given, dtype)
+        wrong = judged(case, given, dtype)
         failure = None if wrong is None else _failure(wrong, case, given, dtype, path, read)
         if failure is not None and likened[case.contract] < LIKENED:
             likened[case.contract] += 1

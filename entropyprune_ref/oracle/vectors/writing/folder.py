@@ -116,12 +116,12 @@ def write(folder: Path) -> dict[str, Any]:
     """
     folder = Path(folder).resolve()
     _require_free(folder)
-    files = contents()
     folder.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
     new, old = stage / "new", stage / "old"
     try:
         new.mkdir()
+        files = contents()
         for name, data in files.items():
             (new / name).write_bytes(data)
         if folder.exists():

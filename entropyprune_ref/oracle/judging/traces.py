@@ -1,0 +1,20 @@
+"""Where hypothesis keeps its caches: not in the folder in which somebody checks a kernel."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypothesis import configuration
+
+
+@contextmanager
+def no_traces() -> Iterator[None]:
+    """Sends what hypothesis writes to a temporary folder, and then to where it went before."""
+    before = configuration.__dict__.get("__hypothesis_home_directory")
+    with tempfile.TemporaryDirectory(prefix="entropyprune-ref-") as folder:
+        configuration.set_hypothesis_home_dir(Path(folder))
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(before)
