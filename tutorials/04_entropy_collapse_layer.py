@@ -94,7 +94,7 @@ figure.tight_layout()
 # There is one, it is later, and *every* image agrees on it: no fewer than in the trained model. So neither a drop
 # nor agreement on it proves that anything was learned. Nor does the sharpness ([Eq.
 # 4.4](../method/collapse-layer.md#eq-4-4)) prove it. The curve has six drops, and the largest of six is always
-# somewhat sharp. Draw six independent normal numbers in place of the drops, many times over:
+# somewhat sharp. Draw six independent normal numbers instead of the drops, many times over:
 
 # %%
 noise = torch.randn(4000, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -15,14 +15,14 @@ from PIL import Image
 
 import entropyprune_ref
 from entropyprune_ref import EntropyPrune
-from entropyprune_ref.evaluation.cells import scorers
+from entropyprune_ref.evaluation.plan import scorers
 from entropyprune_ref.flops import DECODERS, FORMULAS
 from entropyprune_ref.llava import Vocabulary
 from entropyprune_ref.llava.model import LlavaOutput
 from entropyprune_ref.world.scenes import GRID
 
 CACHE = Path(__file__).parents[2] / ".cache" / "explorables"
-IMAGES = 12
+IMAGES, LAYERS = 12, 4
 KEEPS = (72, 48, 32, 16, 8, 0)
 SCORERS = (
     "token-entropy-paper",
@@ -81,7 +81,7 @@ def _computed() -> dict[str, Any]:
         return places([vocabulary.decode(row) for row in torch.cat(tokens, dim=1).tolist()])
 
     whole = said(model()(batch, texts))
-    layers = range(1, model().config.decoder.layers)
+    layers = range(1, min(model().config.decoder.layers, LAYERS + 1))
     rankings: dict[str, list[list[list[str]]]] = {name: [] for name in SCORERS}
     answers: dict[str, list[list[list[str]]]] = {name: [] for name in SCORERS}
     for layer in layers:
@@ -122,5 +122,5 @@ def _computed() -> dict[str, Any]:
 
 def _jpeg(image: Any) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="jpeg", quality=80)
+    Image.fromarray(image).save(buffer, format="jpeg", quality=70)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -169,7 +169,7 @@ def scatter() -> Figure:
             ((energy(stack), "energy $s$"), (token_entropy(stack, PAPER), "entropy $H(ρ)$, nats"))
         ):
             place = axes[row][column]
-            place.plot(values, released, ".", markersize=3, color=f"C{column}")
+            place.plot(values, released, ".", markersize=3, color=f"C{column}", rasterized=True)
             place.set(xlabel=label, ylabel="released score" if column == 0 else None)
             correlation = _signed(rank_correlation(values, released))
             place.set_title(f"{titles[row]}\nrank correlation {correlation}", fontsize=9, loc="left")

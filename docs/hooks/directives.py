@@ -160,7 +160,9 @@ def drawn(name: str, scheme: str) -> bytes:
         buffer = io.BytesIO()
         picture.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
         plt.close(picture)
-    return PATH.sub(lambda path: NUMBER.sub(lambda number: b"%.2f" % float(number[0]), path[0]), buffer.getvalue())
+    tidy = re.sub(rb"(?s)<metadata>.*?</metadata>|<!--.*?-->", b"", buffer.getvalue())
+    tidy = PATH.sub(lambda path: NUMBER.sub(lambda number: b"%.2f" % float(number[0]), path[0]), tidy)
+    return re.sub(rb"\s+", b" ", tidy)
 
 
 @contextmanager
@@ -191,6 +193,7 @@ def style(scheme: str) -> Iterator[None]:
         "axes.spines.right": False,
         "font.size": 10,
         "image.interpolation": "none",  # pictures as they are, not drawn larger
+        "savefig.dpi": 144,  # of what a figure marks as too many points for a drawing
         "svg.hashsalt": "entropyprune-ref",
         "figure.constrained_layout.use": True,
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..traces import judge
+from ..traces import judge_trace
 from ._shared import progress, say, show
 
 CONTRACT_NAMES = (
@@ -37,6 +37,9 @@ CONTRACT_NAMES = (
 )
 @click.option(
     "--dtype", default="float64", show_default=True, help="Of the inputs: float64, float32, bfloat16, float16."
+)
+@click.option(
+    "--computes-in", help="What the function computes in; tolerances follow.  [default: float32, or --dtype if wider]"
 )
 @click.option("--device", default="cpu", show_default=True, help="Where the inputs are put.")
 @click.option("--arrays", default="torch", show_default=True, help="What the function takes: torch, numpy or jax.")
@@ -71,6 +74,7 @@ def check(
     target: str | None,
     convention: str | None,
     dtype: str,
+    computes_in: str | None,
     device: str,
     arrays: str,
     size: str | None,
@@ -124,6 +128,7 @@ def check(
                 candidate,
                 convention=convention,
                 dtype=dtype,
+                computes_in=computes_in,
                 device=device,
                 arrays=arrays,
                 size=size,
@@ -146,7 +151,7 @@ def _check_trace(folder: Path, answers: str | None, more: str | None, report: Pa
     """Compares an engine with a trace, which needs no extra."""
     if answers is None or more is not None:
         raise click.UsageError("--trace FOLDER must be followed by one file, the engine's answers, and nothing else")
-    found = judge(folder, answers)
+    found = judge_trace(folder, answers)
     say(str(found))
     if report is not None:
         write_whole(report, found.to_json() + "\n")

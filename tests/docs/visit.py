@@ -121,6 +121,7 @@ def _visit_share(
             tab.call(f"{domain}.enable")
         for page in pages:
             _resize(tab, WIDTHS["desktop"])
+            tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
             tab.call("Page.navigate", url=root + page)
             tab.run("document.readyState === 'complete' || new Promise((done) => addEventListener('load', done))")
             tab.run(AT_ONCE)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "mutate"
 COPIED = ("entropyprune_ref", "tests", "results", "pyproject.toml", "README.md")
 ENVIRONMENT = {
-    "HYPOTHESIS_PROFILE": "quick",
+    "HYPOTHESIS_PROFILE": "ci",
     "PYTHONDONTWRITEBYTECODE": "1",  # two changes within one second would share their bytecode
     "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
@@ -58,6 +58,7 @@ def run(name: str, room: Room) -> None:
     shutil.copytree(tree / "entropyprune_ref", folder / "unchanged" / "entropyprune_ref", dirs_exist_ok=True)
     socket = Path("/tmp") / f"mutate-{os.getpid()}-{name}"  # the path of a socket must be short
     asked = [sys.executable, "-S", str(tree / "tests/mutation/warm.py"), "ask", str(socket), *room.tests]
+    asked += [f"entropyprune_ref/{module}" for module in room.modules]
     config.write_text(_config(room, " ".join(asked)))
     modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
     tests = _digest(sorted((tree / "tests").rglob("*.py")))

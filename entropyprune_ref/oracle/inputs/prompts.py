@@ -260,14 +260,18 @@ VIEWS = ("transposed", "strided", "offset", "leading strided")
 
 
 def real(setting: Setting) -> list[Case]:
-    """Some hundred visual tokens, positions beyond 2,048 and 32,768, more than 8 layers; the first three are quick."""
+    """Some hundred visual tokens, positions beyond 2,048 and 32,768, more than 8 layers, wide ones; the first three are quick."""
     common = {"hidden": 16, "heads": 4, "kv_heads": 2, "head_dim": 4, "mlp": 12, "vocabulary": 9, "rope_theta": 10000.0}
+    wide = {"layers": 2, "layout": [-9, 3, -70, 4], "prune_layer": 1, "keep": 41, "hidden": 330, "mlp": 330, "steps": 2}
     sizes = [
         {"layers": 9, "layout": [8, -288, 12], "prune_layer": 2, "keep": 83, "steps": 2},
         {"layers": 10, "layout": [3, -144, 2, -77, 9], "prune_layer": 9, "keep": 60, "start": 2049, "stride": 3},
         {"layers": 9, "layout": [5, -200, 7], "prune_layer": 5, "keep": 40, "start": 32_768, "steps": 1},
         {"layers": 12, "layout": [35, -576, 20], "prune_layer": 2, "keep": 166, "steps": 3},
         {"layers": 9, "layout": [5, *[-64] * 8, 7], "prune_layer": 1, "keep": 100, "stride": 2, "steps": 1},
+        {"layers": 3, "layout": [40, -1100, 30], "prune_layer": 2, "keep": 1050, "steps": 1},
+        {**wide, "heads": 2, "kv_heads": 1, "head_dim": 290, "vocabulary": 1100},
+        {**wide, "heads": 75, "kv_heads": 75, "hidden": 70, "mlp": 1030},
     ]
     rest: dict[str, Any] = {"padding": [0, 0, 11], "start": 0, "stride": 1, "steps": 0, "norm_eps": 1e-5}
     seed = setting.seed % 2**16

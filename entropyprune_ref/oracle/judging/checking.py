@@ -257,7 +257,7 @@ def prepared(
     wanted = names.get(dtype_name(dtype)) if isinstance(dtype, str) else dtype
     if wanted not in chosen.dtypes:
         raise ValueError(f"dtype must be one of {', '.join(names)} for {contract}, got {dtype}")
-    claimed = FLOATING.get(computes_in) if isinstance(computes_in, str) else computes_in
+    claimed = FLOATING.get(dtype_name(computes_in)) if isinstance(computes_in, str) else computes_in
     if (claimed is None and computes_in is not None) or claimed not in (None, *FLOATING.values()):
         raise ValueError(f"computes_in must be one of {', '.join(FLOATING)}, got {computes_in}")
     require_kind(arrays, wanted)

@@ -18,8 +18,8 @@ def recorded() -> dict[str, Any]:
 
 def key(setting: Setting) -> str:
     """Names what matters of a setting: contract, convention, dtype of the inputs and of the computation."""
-    parts = [setting.contract, setting.convention.name, str(setting.dtype), str(getattr(setting, "computes_in", ""))]
-    return " ".join(part.removeprefix("torch.") for part in parts if part)
+    parts = [setting.contract, setting.convention.name, str(setting.dtype), str(setting.computes_in)]
+    return " ".join(part.removeprefix("torch.") for part in parts)
 
 
 def power_line(setting: Setting) -> str:

@@ -94,7 +94,19 @@ def settings() -> Iterator[Setting]:
         conventions: tuple[Convention, ...] = tuple(CONVENTIONS.values()) if name in WITH_CONVENTION else (PAPER,)
         for convention in conventions:
             for dtype in contract.dtypes if contract.floating else (torch.float64,):
-                yield Setting(name, convention, dtype)
+                for claimed in _computed_in(dtype) if name in CLAIMS else (None,):
+                    yield Setting(name, convention, dtype, claimed=claimed)
+
+
+CLAIMS = ("matrix_entropy", "token_entropy", "layer_entropy", "collapse_layer")
+"""Contracts in which 16 bits throughout is something that a candidate may claim."""
+
+
+def _computed_in(dtype: torch.dtype) -> tuple[torch.dtype | None, ...]:
+    """What a candidate may claim to compute in: the default, float64, or the 16 bits of its inputs throughout."""
+    if dtype == torch.float64:
+        return (None,)
+    return (None, torch.float64) if dtype == torch.float32 else (None, dtype)
 
 
 def digest() -> str:

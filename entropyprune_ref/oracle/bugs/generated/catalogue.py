@@ -119,6 +119,10 @@ def generated_by_name(name: str) -> Generated:
     return {entry.name: entry for entry in generated()}[name]
 
 
+MARKS = ("attended", "remaining", "what of it is seen", "cached marks", "visible")
+"""Places that pass true or false, which any integer format holds."""
+
+
 def _bugs(place: Place, contract: str, convention: str) -> Iterator[Bug]:
     if place.kind == "comparison":
         yield from (Bug(place.name, operator) for operator in COMPARISONS)
@@ -132,10 +136,10 @@ def _bugs(place: Place, contract: str, convention: str) -> Iterator[Bug]:
         yield Bug(place.name, "step dropped")
         yield Bug(place.name, "step doubled")
         yield Bug(place.name, "step moved behind the next")
-    yield from (Bug(place.name, operator) for operator in STATES)
+    yield from (Bug(place.name, name) for name in STATES if place.floating or not name.startswith("added"))
     if place.floating:
         yield from (Bug(place.name, operator) for operator in ROUNDED)
-    if "index" in place.name or not place.floating:
+    if not place.floating and place.name not in MARKS:
         yield from (Bug(place.name, operator) for operator in WHOLE if operator.startswith("indices"))
     if len(place.axes) >= 2 and not {"one", "uno", "lead"} & set(place.axes[-2:]):
         yield Bug(place.name, "axes swapped")

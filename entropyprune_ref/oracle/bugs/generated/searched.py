@@ -30,12 +30,20 @@ def _matrices(*shapes: tuple[int, ...]) -> Callable[[], Iterator[Made]]:
             "a row at the mean",
             [((torch.cat([z := normal(3, 4, 9, seed=seed), z.mean(1, True)], 1),), {}) for seed in SEEDS],
         )
+        yield "a row at the mean of one matrix", [((_at_the_mean(seed),), {}) for seed in SEEDS]
         yield "small", [((1e-9 * normal(3, 6, 9, seed=seed),), {}) for seed in SEEDS]
         yield "shifted", [((normal(3, 6, 9, seed=seed) + 1000,), {}) for seed in SEEDS]
         for shape in ((1, 1100, 1100), (1100, 3, 4), (2, 1100, 9), (2, 9, 1100), (2, 300, 310), (2, 310, 300)):
             yield f"normal {shape}", [((normal(*shape, seed=seed),), {}) for seed in SEEDS]
 
     return made
+
+
+def _at_the_mean(seed: int) -> Tensor:
+    """Three matrices, of which the second has a row that is zero once it is centred."""
+    matrices = normal(3, 5, 9, seed=seed)
+    matrices[1, 4] = matrices[1, :4].mean(0)
+    return matrices
 
 
 def _curves() -> Iterator[Made]:
@@ -154,16 +162,20 @@ def _prefills() -> Iterator[Made]:
         ("without padding", ordinary),
         ("none kept", {"keep": 0}),
         ("far positions", {"start": 40_000, "stride": 9}),
-        ("wide", {"hidden": 80, "mlp": 80, "heads": 12, "kv_heads": 4, "head_dim": 40, "vocabulary": 80}),
+        ("an image first", {"layout": [-9, 2, -6, 1]}),
+        ("wide", {"hidden": 83, "mlp": 83, "heads": 12, "kv_heads": 4, "head_dim": 40, "vocabulary": 83}),
         ("many heads", {"heads": 72, "kv_heads": 72, "head_dim": 4}),
         ("400 tokens", longer),
         ("400 tokens, a long head", longer | {"hidden": 320, "mlp": 320, "head_dim": 280, "heads": 2, "kv_heads": 2}),
+        ("400 tokens, half of them", longer | {"keep": 200}),
         ("many words", {"vocabulary": 1100}),
         ("1,100 tokens", longer | {"layout": [40, -1100, 30], "keep": 1050}),
     )
     for name, numbers in varied:
         for inject in (False, True):
             yield f"{name}{', given' * inject}", [prefill_call(seed, inject=inject, **numbers) for seed in SEEDS]
+    other = {"layout": [-6, 2, -9, 2, 1], "kv_heads": 1}
+    yield "another prompt of the same length", [prefill_call(0, **other), prefill_call(1)]
 
 
 _STACKS = _matrices((3, 6, 9), (3, 9, 6), (12, 40, 50), (80, 5, 80), (2, 80, 90))
