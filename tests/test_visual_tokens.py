@@ -146,7 +146,7 @@ def test_pruned_prefill_flops_equal_the_torch_flop_counter_on_real_models_pruned
 
 
 def sizes(count: int, longest: int) -> list[tuple[int, int]]:
-    """Heights and widths, small and large alike, and a hundred at which something changes; no side 200 times the other."""
+    """Heights and widths that the models take, small and large alike, and a hundred at which something changes."""
     rng = random.Random(0)
     found = [(rng.choice((336, 672, 1008, 28, 14)) * rng.randint(1, 4), 336 * rng.randint(1, 4)) for _ in range(100)]
     while len(found) < count:
