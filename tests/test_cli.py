@@ -51,6 +51,12 @@ def weights(model: Llava, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def bundled() -> Llava:
+    """A model that knows the answers; the tiny one is always wrong, and would be so with any fault."""
+    return Llava.from_pretrained()
+
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -105,8 +111,10 @@ def test_demo_json_is_one_object_on_stdout(run: Run, weights: Path, tmp_path: Pa
     assert Path(found["picture"]).is_file()
 
 
-def test_demo_repeats_itself(model: Llava) -> None:
-    first, second = (run_demo(model, images=3, seed=1, keeps=(16,), rounds=1) for _ in range(2))
+def test_demo_repeats_itself(bundled: Llava) -> None:
+    first, second = (run_demo(bundled, images=3, seed=1, keeps=(16,), rounds=1) for _ in range(2))
+    assert first.unpruned.right.mean() > 0.9  # a model that knows the answers, and loses some
+    assert any(0.2 < contender.right.mean() < 0.9 for contender in first.at.contenders)
     assert torch.equal(first.curves, second.curves)
     for one, other in zip(first.at.contenders, second.at.contenders, strict=True):
         assert one.name == other.name
@@ -120,20 +128,27 @@ def test_demo_draws_other_images_for_another_seed(model: Llava) -> None:
     assert not torch.equal(entropy_curves(model, first), entropy_curves(model, second))
 
 
-def test_demo_that_keeps_every_token_changes_no_answer(model: Llava) -> None:
-    found = run_demo(model, images=3, layer=1, keeps=(TINY.vision.patches,), rounds=1)
-    assert found.earlier is None
+def test_demo_that_keeps_every_token_changes_no_answer(bundled: Llava) -> None:
+    """Nor does a model that knows the answers lose one; with a few tokens it would."""
+    few = run_demo(bundled, images=3, layer=1, keeps=(4,), rounds=1)
+    assert not all(np.array_equal(contender.right, few.unpruned.right) for contender in few.at.contenders)
+    found = run_demo(bundled, images=3, layer=1, keeps=(bundled.config.vision.patches,), rounds=1)
+    assert found.earlier is None and found.unpruned.right.mean() > 0.9
     for contender in found.at.contenders:
         assert np.array_equal(contender.right, found.unpruned.right)
     assert found.budgets[0].decoder == found.unpruned_cost.decoder
 
 
-def test_demo_compares_with_layer_1_unless_a_layer_is_asked_for(model: Llava) -> None:
-    chosen = run_demo(model, images=2, keeps=(16,), rounds=1)
+def test_demo_compares_with_layer_1_unless_a_layer_is_asked_for(model: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collapse that is found is given: at layer 2, where there is a layer before it, and at layer 1."""
     asked = run_demo(model, images=2, layer=2, keeps=(16,), rounds=1)
-    assert (chosen.earlier is None) == (chosen.at.layer == 1)
-    assert chosen.at.layer == 1 or (chosen.earlier is not None and chosen.earlier.layer == 1)
     assert (asked.at.layer, asked.earlier) == (2, None)
+    for curve, layer, earlier in (([3.0, 3.0, 1.0, 1.0], 2, 1), ([3.0, 1.0, 1.0, 1.0], 1, None)):
+        found = collapse_layer(torch.tensor(curve))
+        monkeypatch.setattr("entropyprune_ref.demo.run.collapse_layer", lambda _, found=found: found)
+        chosen = run_demo(model, images=2, keeps=(16,), rounds=1)
+        assert chosen.at.layer == layer
+        assert (None if chosen.earlier is None else chosen.earlier.layer) == earlier
 
 
 def test_prune_layer_says_when_there_is_no_collapse() -> None:
