@@ -32,7 +32,7 @@ from entropyprune_ref import EntropyPrune
 from entropyprune_ref.flops import block_grid
 from entropyprune_ref.hf import pruned
 from entropyprune_ref.hf.tracing import traced
-from entropyprune_ref.traces import judge, write
+from entropyprune_ref.traces import judge_trace, write_trace
 
 torch.manual_seed(0)
 config = Qwen2_5_VLConfig(
@@ -126,13 +126,13 @@ plt.show()
 # %% [markdown]
 # ## Its trace
 #
-# `traced` does the same and notes every step. `write` would be called by `entropyprune-ref trace`, which also knows the
-# question and the picture.
+# `traced` does the same and notes every step. `entropyprune-ref trace` does it for a checkpoint, and notes the question
+# and the picture too.
 
 # %%
 trace = traced(model, inputs, EntropyPrune(1, ratio=0.7778), new_tokens=4)
 folder = Path(tempfile.mkdtemp())
-write(trace, folder / "T")
+write_trace(trace, folder / "T")
 manifest = json.loads((folder / "T" / "manifest.json").read_text())
 print(json.dumps({name: manifest[name] for name in ("pruner", "cut")}, indent=1))
 for name, array in trace.arrays.items():
@@ -152,7 +152,7 @@ engine = {
 }
 told = {"format_version": "1", "trace": manifest["id"], "dtype": "float32"}
 save_file(engine, folder / "answers.safetensors", told)
-found = judge(folder / "T", folder / "answers.safetensors")
+found = judge_trace(folder / "T", folder / "answers.safetensors")
 print(str(found).replace(str(folder), "."))
 
 # %% [markdown]

@@ -12,7 +12,7 @@ from _model import curves
 from matplotlib.figure import Figure
 
 from entropyprune_ref.collapse import collapse_layer, other_definitions
-from entropyprune_ref.evaluation.card import collapse_table
+from entropyprune_ref.evaluation.tables import collapse_table
 
 RESULTS = Path(__file__).parents[2] / "results"
 IMAGES = 128

@@ -15,7 +15,7 @@ from PIL import Image
 
 import entropyprune_ref
 from entropyprune_ref import EntropyPrune
-from entropyprune_ref.evaluation.cells import scorers
+from entropyprune_ref.evaluation.plan import scorers
 from entropyprune_ref.flops import DECODERS, FORMULAS
 from entropyprune_ref.llava import Vocabulary
 from entropyprune_ref.llava.model import LlavaOutput

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from entropyprune_ref import token_entropy
 from entropyprune_ref.pruning import select_tokens
-from entropyprune_ref.traces import ARRAYS, Trace, judge, write
+from entropyprune_ref.traces import ARRAYS, Trace, judge_trace, write_trace
 from entropyprune_ref.traces.tolerances import described
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +71,12 @@ def example() -> str:
     }
     record = {"model": {"dtype": "bfloat16"}, "pruner": {"convention": "paper", "over_images": "each"}}
     with tempfile.TemporaryDirectory() as folder:
-        trace = write(Trace(record, told), Path(folder) / "T")
+        trace = write_trace(Trace(record, told), Path(folder) / "T")
         theirs = {name: told[name].clone() for name in ("kept", "cache_lengths", "logits")}
         theirs["left_positions"] = torch.arange(7)
         metadata = {"format_version": "1", "trace": _id(trace), "dtype": "bfloat16"}
         save_file(theirs, Path(folder) / "answers.safetensors", metadata)
-        found = str(judge(trace, Path(folder) / "answers.safetensors"))
+        found = str(judge_trace(trace, Path(folder) / "answers.safetensors"))
     return "```text\n" + found.replace(f"{folder}/", "") + "\n```"
 
 

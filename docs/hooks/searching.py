@@ -4,11 +4,12 @@ from typing import Any
 
 from mkdocs.structure.pages import Page
 
-BOOSTS = {"method/": 4.0, "guides/": 4.0, "tutorials/": 1.0, "reference/": 0.001, "glossary": 2.0, "bibliography": 0.2}
+BOOSTS = {"method/": 4.0, "guides/": 4.0, "tutorials/": 0.5, "reference/": 0.001, "glossary": 2.0, "bibliography": 0.2}
 LOW = {
     "guides/changelog.md": 0.001,
-    "guides/check-your-implementation.md": 0.005,
+    "guides/check-your-implementation.md": 3.0,
     "guides/contributing.md": 0.5,
+    "guides/real-checkpoints.md": 2.0,
     "method/notation.md": 1.0,
     "method/quantum-laws.md": 1.0,
 }

@@ -88,7 +88,7 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
     files: dict[str, str | bytes] = {}
     parts = [
         f"A script, [`tutorials/{script.name}`](../source/tutorials/{script.stem}.md): "
-        "run it as it is, or open it as a notebook.\n{ .where }"
+        "run it as it is, or [open it as a notebook](../guides/install.md#run-the-tutorials).\n{ .where }"
     ]
     pictures = 0
     for cell in notebook.cells:

@@ -1,6 +1,7 @@
 """Pages stay light: white space and wrappers that nobody sees are left out."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 KEPT = re.compile(r"(<(pre|script|style|textarea)\b.*?</\2>)", re.DOTALL)
@@ -17,10 +18,47 @@ def on_post_page(output: str, **_: Any) -> str:
 
 
 def light(text: str) -> str:
-    """Returns HTML without listings, as short as it can be and look the same.
+    r"""Returns HTML without listings, as short as it can be and look the same.
 
     Examples:
-        >>> light('<p>one\\n  two</p>\\n\\n  <p><span title="int">int</span> <b>x</b></p>')
+        >>> light('<p>one\n  two</p>\n\n  <p><span title="int">int</span> <b>x</b></p>')
         '<p>one two</p><p>int <b>x</b></p>'
     """
     return TITLE.sub(r"\1", BLOCK.sub(r"\1", SPACE.sub(" ", text)))
+
+
+RULE = re.compile(r"([^{}@]+)\{([^{}]*)\}")
+CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
+
+
+def on_post_build(config: Any) -> None:
+    """Takes out of the theme's style sheet what no page and no script names."""
+    site = Path(config.site_dir)
+    pages = [path for path in site.rglob("*.html") if path.relative_to(site).parts[0] != "source"]
+    pages += sorted(site.glob("source/*/*.html"))[:1]  # those of the source are all made alike
+    used = {
+        name for page in pages for found in re.findall(r'class="([^"]*)"', page.read_text()) for name in found.split()
+    }
+    for script in site.rglob("*.js"):
+        used |= set(re.findall(r"[\w-]+", script.read_text()))
+    for sheet in (site / "assets" / "stylesheets").glob("main.*.css"):
+        sheet.write_text(trimmed(sheet.read_text(), used))
+
+
+def trimmed(sheet: str, used: set[str]) -> str:
+    """Returns a style sheet without selectors that ask for an unused class or for a script from right to left.
+
+    Examples:
+        >>> trimmed("@media print{.a{x:1}.b,.a .c{y:2}}[dir=rtl] .a{z:3}.b{}", {"a", "c"})
+        '@media print{.a{x:1}.a .c{y:2}}'
+    """
+
+    def kept(rule: re.Match[str]) -> str:
+        selectors = [
+            each
+            for each in re.split(r",(?![^(]*\))", rule[1])
+            if "[dir=rtl]" not in each and all(name in used for name in CLASS.findall(re.sub(r":not\(.*?\)", "", each)))
+        ]
+        return f"{','.join(selectors)}{{{rule[2]}}}" if selectors else ""
+
+    return RULE.sub(kept, sheet)

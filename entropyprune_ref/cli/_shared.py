@@ -26,6 +26,7 @@ weights_option = click.option(
     type=click.Path(path_type=Path),
     help="A model that `train` made.  [default: the bundled one]",
 )
+device_option = click.option("--device", default="cpu", show_default=True, help="Where to compute, as torch names it.")
 SEED = click.IntRange(0, 2**64 - 1)
 """What every generator of random numbers takes as a seed."""
 

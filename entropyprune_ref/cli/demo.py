@@ -9,7 +9,7 @@ from ..demo.contenders import COMPARED, METHOD, AtLayer
 from ..demo.images import read_image
 from ..demo.own_image import OwnImage, run_on
 from ..demo.run import PICTURED, Demo, draw, kept_by, run
-from ..evaluation.cells import GROUND_TRUTH, SHARES
+from ..evaluation.plan import GROUND_TRUTH, SHARES
 from ..llava import Llava
 from ..pictures.panels import Panel, save_picture
 from ._shared import SEED, dump, json_option, load, progress, say, show, weights_option, writable_folder

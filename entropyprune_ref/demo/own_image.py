@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from entropyprune_ref.collapse import Collapse, collapse_layer
-from entropyprune_ref.evaluation.cells import SHARES, scorers
+from entropyprune_ref.evaluation.plan import SHARES, scorers
 from entropyprune_ref.llava import Llava, pixels
 from entropyprune_ref.pruner import EntropyPrune
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from entropyprune_ref._numerics.arguments import require_integer
 from entropyprune_ref.collapse import Collapse, collapse_layer, layer_entropy
-from entropyprune_ref.evaluation.cells import GROUND_TRUTH, HELD_OUT, SHARES, Batch, Cell, Plan, scorers
+from entropyprune_ref.evaluation.cells import Batch
+from entropyprune_ref.evaluation.plan import GROUND_TRUTH, HELD_OUT, SHARES, Cell, Plan, scorers
 from entropyprune_ref.llava import Llava, Vocabulary, pixels
 from entropyprune_ref.pruner import EntropyPrune
 from entropyprune_ref.world.questions import Question, ask

@@ -1,6 +1,7 @@
 r"""Rivals that keep tokens unlike each other: DART-like duplication and DivPrune-like diversity."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -38,6 +39,7 @@ class Duplication:
     """
 
     pivots: int = 4
+    reads_text: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_integer_fields(self, 1)
@@ -79,6 +81,8 @@ class MaxMinDiversity:
     Notes:
         Greedy choice is sequential: the one scorer here that steps through the tokens, with a tokens x tokens matrix.
     """
+
+    reads_text: ClassVar[bool] = False
 
     def __call__(self, view: LayerView) -> Scores:
         """Returns scores 0, -1, -2, ... in the order of keeping."""

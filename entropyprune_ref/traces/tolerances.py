@@ -13,7 +13,7 @@ softmax and rotary angles in float32 whatever the dtype of the weights.
 - Logits: 16 roundings, of all logits of a step together, in root mean square about their mean.
 
 On tiny random models a right engine was off by at most three quarters of these, in every dtype and on every array
-(`test_judge_passes_right_engines_in_every_dtype`). Real models are deeper and were not measured here.
+(`test_judge_trace_passes_right_engines_in_every_dtype`). Real models are deeper and were not measured here.
 """
 
 import torch
