@@ -11,16 +11,38 @@ export OMP_WAIT_POLICY ?= PASSIVE
 PYTEST_ARGS ?= -q -n auto --dist worksteal
 MKDOCS := OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 TESTS ?=
+ROOMS ?=
+QUICK := tests/test_gram.py tests/test_entropy.py tests/test_entropy_laws.py tests/test_scoring.py tests/test_collapse.py \
+	tests/test_pruning.py tests/test_flops.py tests/test_scorers.py tests/test_arguments.py tests/llava
+# one thread a worker: pytest runs as many workers as there are cores
+TESTING := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1
+OLDEST := .venv-oldest
 
-.PHONY: demo test lint bench train docs docs-serve docs-check clean
+.PHONY: demo test test-quick test-explore test-oldest mutate lint bench train docs docs-serve docs-check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
 	$(BIN)/entropyprune-ref demo $(ARGS)
 
-# one thread a worker: pytest runs as many workers as there are cores
+# everything, on the same examples on every machine and in every run
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	$(TESTING) $(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+# the mathematics, the scorers and the model, on few examples: for every save
+test-quick: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=quick $(TESTING) $(BIN)/python -m pytest $(PYTEST_ARGS) $(QUICK)
+
+# every property on 500 examples that are drawn anew: hours
+test-explore: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=explore $(TESTING) $(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+# on the oldest versions that pyproject.toml allows, in an environment of its own; the site has no oldest versions
+test-oldest: $(OLDEST)/.test
+	$(TESTING) $(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) --ignore tests/docs $(TESTS)
+
+# changes the source, spot by spot, and tells what no test notices; goes on where it was stopped
+mutate: $(VENV)/.mutate
+	$(BIN)/python -m tests.mutation run $(ROOMS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -45,7 +67,7 @@ docs-check: $(VENV)/.dev docs
 	MPLBACKEND=Agg $(BIN)/python -m pytest -q -n 0 tests/docs/check_*.py
 
 clean:
-	rm -rf $(VENV) build dist out site .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) build dist out site .cache *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find entropyprune_ref tests benchmarks docs tutorials -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: a target that is there and newer than the pins is not installed again. The build runs without isolation, in
@@ -68,4 +90,17 @@ $(VENV)/.docs: $(VENV)/.runtime
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo "[+] tools for tests and checks"
 	@$(INSTALL) --no-build-isolation -e ".[dev]"
+	@touch $@
+
+$(VENV)/.mutate: $(VENV)/.dev
+	@echo "[+] mutation tester"
+	@$(INSTALL) --no-build-isolation -e ".[mutate]"
+	@touch $@
+
+$(OLDEST)/.test: pyproject.toml constraints-oldest.txt
+	@echo "[1/2] virtual environment in $(OLDEST)"
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	@echo "[2/2] the oldest versions that are allowed (torch is large: some minutes)"
+	@$(OLDEST)/bin/python -m pip install --quiet --no-input -c constraints-oldest.txt setuptools torch
+	@$(OLDEST)/bin/python -m pip install --quiet --no-input -c constraints-oldest.txt --no-build-isolation -e ".[test]"
 	@touch $@

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("dual_gram", "token_entropy", "prefill", "import_time")
+NAMES = ("dual_gram", "token_entropy", "prefill", "in_place", "import_time")
 
 
 def main() -> None:

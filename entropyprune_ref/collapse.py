@@ -1,8 +1,9 @@
 r"""Section 4, when to prune: the entropy of every state, and the Entropy Collapse Layer where it falls.
 
-*State* $i$ is the sequence of hidden states that enters decoder layer $i$; state 0 are the embeddings, state $L$
-leaves the last of $L$ layers. `layer_entropy` gives the curve over states, `collapse_layer` the place of its largest
-drop and how far that place can be trusted, `other_definitions` what other rules say of the same curves.
+*State* $i$ is the sequence of hidden states at the input of decoder layer $i$, before any token is dropped there; state
+0 is the embeddings, state $L$ leaves the last of $L$ layers. `layer_entropy` gives the curve over states,
+`collapse_layer` the place of its largest drop and how far that place can be trusted, `other_definitions` what other
+rules say of the same curves.
 
 The paper describes the layer by "a sharp and consistent drop" and publishes no detector that we know of; the rule and
 its statistics here are ours (inferred).
@@ -32,7 +33,8 @@ class Collapse:
         sharpness: That drop less the mean of the other mean drops, in standard deviations of the others (Eq. 4.4);
             0 if none was found, infinite if the others have no spread.
         consistency: The fraction of samples that, taken alone, give the same answer, "none" being one (Eq. 4.5).
-        interval: Bootstrap interval of the layer over samples; `None` for a single sample or if none was found.
+        interval: Bootstrap interval of the layer of the *mean* curve, not of single samples; `None` for one sample or
+            if no drop was found.
         layers: Decoder layers in the curve.
     """
 
@@ -116,15 +118,15 @@ def collapse_layer(
       \tag{4.5}$$
 
     with the population standard deviation. $\varepsilon$ is what rounding can make of a flat curve: the larger of
-    $2^{10}$ units of float64 and 2 of the curves' own dtype, times the largest magnitude in the curves. Drops that
-    differ by no more than $\varepsilon$ are a tie, which goes to the earliest; a spread of no more than
-    $\varepsilon$ is none.
+    $2^{10}$ rounding units of float64 and 2 of the curves' own dtype, times the largest magnitude in the curves. Drops
+    that differ by no more than $\varepsilon$ are a tie, which goes to the earliest; a spread of at most $\varepsilon$
+    counts as none.
 
     Args:
         curves: `(layers + 1,)` or `(samples, layers + 1)`, floating, finite, at least two states: entropies in nats.
         bootstrap: Resamples of the samples, at least 1.
-        confidence: Of the percentile interval, strictly between 0 and 1.
-        seed: Of the resampling.
+        confidence: Level of the percentile interval, strictly between 0 and 1.
+        seed: Seed of the resampling.
 
     Returns:
         The collapse, or that none was found. Resamples in which none is found do not enter the interval.
@@ -188,7 +190,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
 
     Raises:
         TypeError: `curves` is not a tensor, or `share` not a number.
-        ValueError: `curves` is refused as by `collapse_layer`; `share` is out of range.
+        ValueError: `collapse_layer` would refuse `curves`; `share` is out of range.
 
     Examples:
         Falls of 2 from 8, then of 1 from 6, then of 1.5 from 1.5.

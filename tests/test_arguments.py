@@ -1,10 +1,13 @@
 """Arguments, everywhere: numpy's numbers are numbers, and what is no argument is refused by name, at once."""
 
+import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,12 +19,16 @@ from entropyprune_ref import (
     Convention,
     EntropyPrune,
     Llava,
+    collapse,
     collapse_layer,
+    entropy,
+    gram,
     layer_entropy,
     matrix_entropy,
     prefill_flops,
     pruned_prefill_flops,
     renyi_entropy,
+    scoring,
     scoring_flops,
     select_tokens,
     token_entropy,
@@ -37,13 +44,25 @@ from entropyprune_ref.flops import (
     ProjectorSize,
     decode_flops,
     layer_flops,
+    parts,
     projector_flops,
+    prompt,
     reduction,
+    terms,
     vision_flops,
 )
 from entropyprune_ref.gram import centred, density_matrix
 from entropyprune_ref.llava import DecoderConfig, LlavaConfig, VisionConfig
-from entropyprune_ref.pruning import average_tokens, gather_index, kept_mask, prune_plan, split_keep
+from entropyprune_ref.pruning import (
+    PrunePlan,
+    average_tokens,
+    budgets,
+    gather_index,
+    kept_mask,
+    prune_plan,
+    selection,
+    split_keep,
+)
 from entropyprune_ref.scorers import RIVALS, Duplication, Random
 from tests.helpers import make_batch, random_llava, tiny_config
 from tests.test_scorers import view_of
@@ -141,6 +160,46 @@ def test_truth_values_are_no_numbers(truth: Any) -> None:
     ):
         with pytest.raises(TypeError, match=r"must be an int.*, got bool_? (np\.)?True"):
             call()
+
+
+# Names
+
+MODULES = (gram, entropy, scoring, collapse, budgets, selection, parts, prompt, terms)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_every_argument_can_be_given_by_name(module: ModuleType) -> None:
+    own = [found for found in vars(module).values() if getattr(found, "__module__", None) == module.__name__]
+    for function in filter(inspect.isfunction, own):
+        kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
+        assert inspect.Parameter.POSITIONAL_ONLY not in kinds, function
+
+
+VALUES = (
+    PrunePlan(1, 2),
+    PAPER,
+    collapse_layer(CURVE),
+    EntropyPrune(1, 2),
+    LLAVA_1_5_7B,
+    CLIP_VIT_L_14_336,
+    ProjectorSize(1, 2),
+    Flops(),
+    Formula("x"),
+    tiny_config(),
+    tiny_config().vision,
+    tiny_config().decoder,
+    Random(),
+    Duplication(),
+)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_cannot_be_changed_and_can_be_keys(value: Any) -> None:
+    """What was judged once stays as it was."""
+    for field in dataclasses.fields(value):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, field.name, None)
+    assert {value: 1}[dataclasses.replace(value)] == 1
 
 
 # What is no argument

@@ -258,10 +258,33 @@ def test_spectrum_keeps_multiplicities_on_both_sides(multiplicity: int, extra: i
 
 @given(samples=st.integers(2, 9), dims=sizes, seed=seeds)
 def test_spectrum_has_the_same_trace_on_both_sides(samples: int, dims: int, seed: int) -> None:
-    columns = centred(gaussian(samples, dims, seed=seed))
-    assert (columns.mT @ columns).trace().item() == pytest.approx(
-        (columns @ columns.mT).trace().item(), rel=samples * dims * EPS, abs=0
-    )
+    """Of the matrices themselves, where the columns that were centred are multiplied up again by their norm."""
+    features = gaussian(samples, dims, seed=seed)
+    total = float(((features - features.mean(0)) ** 2).sum())
+    for side in ("covariance", "gram"):
+        scaled = spectrum(features, side) * total  # eigenvalues of the covariance and of the Gram matrix, times n
+        expected = scipy.linalg.svdvals((features - features.mean(0)).numpy()) ** 2
+        assert scaled.sum().item() == pytest.approx(expected.sum(), rel=samples * dims * 4 * EPS)
+        bound = 2 * total * trace_rounding(samples, dims)
+        assert np.abs(scaled.numpy()[: len(expected)] - expected).max() <= bound
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)])
+def test_spectrum_takes_the_smaller_side_and_the_covariance_of_a_square(shape: tuple[int, int]) -> None:
+    """To the bit, where the two sides differ in their last bits."""
+    features = gaussian(2, *shape, seed=1)
+    chosen = "gram" if shape[0] < shape[1] else "covariance"
+    assert torch.equal(spectrum(features), spectrum(features, chosen))
+    assert torch.equal(density_matrix(features, side="auto"), density_matrix(features, side=chosen))
+    assert shape != (4, 4) or not torch.equal(spectrum(features, "gram"), spectrum(features, "covariance"))
+
+
+@given(batch=st.integers(1, 3), samples=st.integers(2, 6), dims=sizes, seed=seeds)
+def test_singular_spectrum_of_a_batch_equals_its_parts(batch: int, samples: int, dims: int, seed: int) -> None:
+    features = gaussian(batch, samples, dims, seed=seed)
+    parts = torch.stack([singular_spectrum(part) for part in features])
+    assert (singular_spectrum(features) - parts).abs().max() <= trace_rounding(samples, dims)
+    assert (singular_spectrum(torch.cat([features, torch.ones(1, samples, dims)]))[-1] == 0).all()
 
 
 @given(samples=st.integers(2, 9), dims=sizes, seed=seeds)

@@ -1,12 +1,16 @@
 """The wheel holds the weights and the types, and works from another directory."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +71,21 @@ def test_wheel_is_small(wheel: Path) -> None:
     assert wheel.stat().st_size < 9e6  # 8 MB of weights at most, and the text
 
 
+def test_source_distribution_carries_no_test_that_it_cannot_run(tmp_path: Path) -> None:
+    """The tests need the results, the site and the tutorials, which are not part of it; what it needs to build is."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tmp_path)
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "released")
+    for name in ("entropyprune_ref", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    _run(sys.executable, "-c", "from setuptools import build_meta; build_meta.build_sdist('dist')", cwd=tmp_path)
+    (built,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "entropyprune_ref/gram.py", "entropyprune_ref/py.typed"} <= names
+    assert not [name for name in names if name.startswith("tests")]
+
+
 CODE = """
 import pathlib, entropyprune_ref
 from entropyprune_ref import Llava
@@ -87,14 +106,60 @@ def test_installed_command_runs_from_another_directory(installed: Path, tmp_path
     assert "total" in printed
 
 
-def test_pins_cover_every_dependency() -> None:
-    def name(requirement: str) -> str:
-        return requirement.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip().lower()
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)}
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert all(line.count("==") == 1 for line in pins)
-    assert {name(requirement) for requirement in wanted} - {name(pin) for pin in pins} == {"entropyprune-ref"}
-    assert "torch==2.13.0" in pins  # the exact pin is what finds a build for the CPU where pip has one
+
+def _pins(name: str) -> dict[str, str]:
+    """Names in lower case to versions; a file of pins holds nothing but pins and comments."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+    pins = {line.split("==")[0].lower().replace("_", "-"): line.split("==")[1] for line in lines}
+    assert len(pins) == len(lines)
+    return pins
+
+
+def _bounds(extras: Iterable[str]) -> dict[str, str]:
+    """The declared dependencies with their lower bounds."""
+    project = _project()
+    wanted = {*project["dependencies"], *(r for extra in extras for r in project["optional-dependencies"][extra])}
+    wanted = {entry for entry in wanted if not entry.startswith("entropyprune-ref[")}
+    pairs = [re.fullmatch(r"([\w-]+)>=([\d.]+)(,<\d+)?", entry) for entry in wanted]
+    assert all(pairs), wanted  # each has a lower bound
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def test_pins_cover_every_dependency() -> None:
+    pins = _pins("constraints.txt")
+    assert not _bounds(_project()["optional-dependencies"]).keys() - pins.keys()
+    assert pins["torch"] == "2.13.0"  # the exact pin is what finds a build for the CPU where pip has one
+
+
+def test_oldest_pins_are_the_lower_bounds() -> None:
+    """`make test-oldest` runs what is declared: `2.9` is declared, `2.9.0` is installed."""
+    bounds, oldest = _bounds(["oracle", "interop", "test"]), _pins("constraints-oldest.txt")
+    assert bounds.keys() == oldest.keys()
+    for name, bound in bounds.items():
+        assert oldest[name] == bound or re.fullmatch(rf"{re.escape(bound)}(\.[01])+", oldest[name]), name
+
+
+def test_pre_commit_runs_the_ruff_of_the_pins() -> None:
+    assert f"rev: v{_pins('constraints.txt')['ruff']}" in (ROOT / ".pre-commit-config.yaml").read_text()
+
+
+def test_hosted_checks_call_the_targets_of_the_local_one() -> None:
+    """One command surface: what .ci/run calls, the workflow calls too, and CONTRIBUTING.md names no other target."""
+    makefile, guide = (ROOT / "Makefile").read_text(), (ROOT / "CONTRIBUTING.md").read_text()
+    local = re.findall(r"^make ([\w-]+)$", (ROOT / ".ci/run").read_text(), flags=re.M)
+    hosted = re.search(r"target: \[(.*)\]", (ROOT / ".github/workflows/check.yml").read_text())
+    assert local and hosted and set(local) <= set(hosted[1].split(", "))
+    named = {target for line in re.findall(r"`make ([^`]+)`", guide) for target in line.split()}
+    for target in {*named, *hosted[1].split(", ")}:
+        assert re.search(rf"^{target}:", makefile, flags=re.M), target
+
+
+def test_classifiers_name_no_python_below_the_one_that_is_required() -> None:
+    project = _project()
+    versions = [entry.rsplit(" ", 1)[1] for entry in project["classifiers"] if re.search(r":: 3\.\d+$", entry)]
+    assert versions and all(tuple(map(int, version.split("."))) >= (3, 11) for version in versions)
+    assert project["requires-python"] == ">=3.11"

@@ -182,6 +182,28 @@ def test_token_entropy_is_the_same_before_and_after_rotary_embedding(
     assert_same(token_entropy(rotated, convention), token_entropy(queries, convention), queries, convention)
 
 
+@given(seeds, conventions, st.booleans(), st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6)))
+def test_token_entropy_is_the_same_before_and_after_rotary_embedding_in_three_axes(
+    seed: int, convention: Convention, interleaved: bool, sections: tuple[int, int, int]
+) -> None:
+    """Each pair of coordinates turns by the time, the height or the width of its token: a stretch of pairs for each
+    axis, as in Qwen2-VL, or the axes in turn, as in Qwen3-VL. The axis depends on the pair, not on the head."""
+    heads, pairs = 8, sum(sections)
+    queries = gaussian(2 * 3 * 4, heads, 2 * pairs, seed=seed)
+    grid = torch.stack(torch.meshgrid(torch.arange(2), torch.arange(3), torch.arange(4), indexing="ij")).flatten(1)
+    axis_of = [axis for axis, count in enumerate(sections) for _ in range(count)]
+    if interleaved:
+        axis_of = [axis for _, axis in sorted((axis_of[:pair].count(axis), axis) for pair, axis in enumerate(axis_of))]
+    positions = (50 * grid + 3)[axis_of].T.double()  # (tokens, pairs)
+    angles = (positions * 10000.0 ** (-torch.arange(pairs) / pairs))[:, None]
+    first, second = queries.chunk(2, dim=-1)
+    rotated = torch.cat(
+        [first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()], dim=-1
+    )
+    assert (rotated - queries).abs().max() > 0.5
+    assert_same(token_entropy(rotated, convention), token_entropy(queries, convention), queries, convention)
+
+
 @given(seeds, heads_and_dims, conventions)
 def test_token_entropy_ignores_the_order_of_heads(seed: int, shape: tuple[int, int], convention: Convention) -> None:
     queries = gaussian(4, *shape, seed=seed)

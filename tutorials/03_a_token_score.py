@@ -143,7 +143,7 @@ print(f"mean score {scores[things].mean():.3f} with a shape, {scores[~things].me
 print(f"a patch with a shape scores higher than one without in {higher:.0%} of all pairs; by chance it would be 50 %")
 
 # %% [markdown]
-# So on this image the score points to content, and not perfectly. Keeping the best $k$ is then only sorting
+# So on this image the score points to content. Keeping the best $k$ is then only sorting
 # ([Eq. 5.2](../method/pruning.md#eq-5-2)):
 
 # %%

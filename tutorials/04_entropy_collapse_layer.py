@@ -91,10 +91,10 @@ axes[0].set_ylabel("entropy, nats")
 figure.tight_layout()
 
 # %% [markdown]
-# There is one, it is later, and *every* image agrees on it: more than agree in the trained model. So neither a drop
+# There is one, it is later, and *every* image agrees on it: no fewer than in the trained model. So neither a drop
 # nor agreement on it proves that anything was learned. Nor does the sharpness ([Eq.
 # 4.4](../method/collapse-layer.md#eq-4-4)) prove it. The curve has six drops, and the largest of six is always
-# somewhat sharp. Draw six independent normal numbers in place of the drops, many times over:
+# somewhat sharp. Draw six independent normal numbers instead of the drops, many times over:
 
 # %%
 noise = torch.randn(4000, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -143,7 +143,7 @@ for name, values in {"trained": curves["trained"], "two drops": two_drops}.items
 # %%
 found = {name: collapse_layer(values) for name, values in curves.items()}
 assert found["trained"].layer == 2 and found["trained"].interval == (2, 2)
-assert found["random weights"].consistency == 1 > found["trained"].consistency
+assert found["random weights"].consistency == 1 >= found["trained"].consistency
 assert found["random weights"].layer > found["trained"].layer
 assert 1.9 < chance[0] < 2.2 and chance[1] > 2.5  # a sharpness of two is unremarkable
 assert not collapse_layer(made["flat"]).found and not collapse_layer(made["rising"]).found
@@ -153,7 +153,7 @@ assert collapse_layer(two_drops).layer != other_definitions(two_drops)["relative
 # %% [markdown]
 # ## Exercises
 #
-# 1. In the trained model, which layers do the images that disagree give?
+# 1. In the trained model, which layers do single images give?
 # 2. Does the question change the curve? Ask another one about the same image.
 # 3. Make a curve on which the largest mean drop and the largest relative drop disagree.
 #

@@ -8,7 +8,7 @@ const START = [[1, 0.2], [-0.6, 0.9], [0.3, -1.1], [-1, -0.4], [0.8, 1.1], [-0.2
 mount("heads", "Move the heads of a token", (box, report) => {
   let arrows = START.map((arrow) => [...arrow]);
   let heads = 4;
-  let scale = 1;
+  let scale = 0.5; // below the turning point
 
   const view = plane(REACH, "Queries of the heads, to be moved with the arrow keys");
   const lines = svg("path", { class: "arrows" });
@@ -34,7 +34,7 @@ mount("heads", "Move the heads of a token", (box, report) => {
   ]);
   const many = slider({ label: "Heads", name: "heads", min: 4, max: 8, value: 4, on: (x) => ((heads = x), draw()) });
   const factor = slider({
-    label: "All queries times", name: "scale", min: -3, max: 3, step: 0.05, value: 0,
+    label: "All queries times", name: "scale", min: -3, max: 3, step: 0.05, value: -1,
     text: (x) => shown(2 ** x, 2),
     on: (x) => ((scale = 2 ** x), draw()),
   });

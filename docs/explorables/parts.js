@@ -22,7 +22,7 @@ const unique = (name) => `explore-${name}-${count++}`;
 export const shown = (x, digits = 3) =>
   x == null ? "–" : (Math.abs(x) < 0.5 * 10 ** -digits ? 0 : x).toFixed(digits).replace("-", "−");
 
-/** Puts an explorable into its places on the page, where it hides the still figure or stands beneath it. */
+/** Puts an explorable into its places on the page, beneath the still figure, which the style sheet may hide. */
 export function mount(name, title, build) {
   for (const place of document.querySelectorAll(`[data-explore="${name}"]`)) {
     const box = el("div", { class: "explore", role: "group", "aria-label": title });
@@ -34,9 +34,11 @@ export function mount(name, title, build) {
       waiting = setTimeout(() => (says.textContent = sentence), 400);
     };
     Promise.resolve(build(box, report)).then(() => {
-      if (!("beneath" in place.dataset)) for (const still of place.children) still.hidden = true;
       place.append(el("p", { class: "explore-title" }, title), box, says);
       place.dataset.ready = "";
+    }).catch((error) => {
+      document.documentElement.classList.remove("moves"); // the still figures come back
+      throw error;
     });
   }
 }

@@ -1,5 +1,5 @@
 // An image of the little world, pruned: which patches are kept, what the bundled model then answers, where the entropy falls.
-import { collapse, kept, unpacked } from "./math/prune.js";
+import { collapse, kept, spoken, unpacked } from "./math/prune.js";
 import { choice, data, el, mount, numbers, shown, slider, svg } from "./parts.js";
 
 const NAMES = {
@@ -58,7 +58,8 @@ mount("prune", "Prune an image yourself", async (box, report) => {
     const keep = keeps[state.budget];
     const rows = rankings[state.scorer][state.layer][state.image];
     const tokens = kept(unpacked(rows[rows.length === 1 ? 0 : state.question]), keep);
-    const now = answers[state.scorer][state.layer][state.budget][state.image].map((place) => words[place]);
+    const now = spoken(answers[state.scorer][state.layer][state.budget][state.image], words);
+    const whole = spoken(image.unpruned, words);
     const inside = new Set(tokens);
     photo.setAttribute("href", `data:image/jpeg;base64,${image.jpeg}`);
     veil.replaceChildren(...Array.from({ length: side * side }, (_, token) =>
@@ -67,7 +68,7 @@ mount("prune", "Prune an image yourself", async (box, report) => {
     question.refill(image.questions);
     body.replaceChildren(...image.questions.map((text, i) => {
       const judged = (answer) => el("td", { class: answer === image.right[i] ? "is-right" : "is-wrong" }, `${answer || "(nothing)"} ${answer === image.right[i] ? "✓" : "✗"}`);
-      return el("tr", { class: i === state.question ? "asked" : "" }, el("th", { scope: "row" }, text), judged(words[image.unpruned[i]]), judged(now[i]));
+      return el("tr", { class: i === state.question ? "asked" : "" }, el("th", { scope: "row" }, text), judged(whole[i]), judged(now[i]));
     }));
     const found = collapse(image.curve);
     drawCurve(image.curve, found);

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entropyprune_ref import Llava
 from entropyprune_ref.demo.run import draw, entropy_curves
-from entropyprune_ref.evaluation.cells import Plan
+from entropyprune_ref.evaluation.plan import Plan
 from entropyprune_ref.llava import Vocabulary, pixels
 from entropyprune_ref.world.questions import Question
 from entropyprune_ref.world.scenes import Scene

@@ -21,7 +21,7 @@ def clouds() -> Figure:
     for place, spread in zip(axes, (0.0, 0.3, 1.0), strict=True):
         cloud = round_cloud * torch.tensor([1.0, spread]) @ turn
         shares = spectrum(cloud)
-        place.plot(*cloud.T, ".", markersize=3, color="C0")
+        place.plot(*cloud.T, ".", markersize=3, color="C0", rasterized=True)
         place.set_title(
             f"shares {shares[0]:.2f} and {shares[1]:.2f}\n"
             f"entropy {matrix_entropy(cloud):.3f} nats\neffective rank {effective_rank(cloud):.2f}",

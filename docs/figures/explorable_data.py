@@ -15,14 +15,14 @@ from PIL import Image
 
 import entropyprune_ref
 from entropyprune_ref import EntropyPrune
-from entropyprune_ref.evaluation.cells import scorers
+from entropyprune_ref.evaluation.plan import scorers
 from entropyprune_ref.flops import DECODERS, FORMULAS
 from entropyprune_ref.llava import Vocabulary
 from entropyprune_ref.llava.model import LlavaOutput
 from entropyprune_ref.world.scenes import GRID
 
 CACHE = Path(__file__).parents[2] / ".cache" / "explorables"
-IMAGES = 12
+IMAGES, LAYERS = 12, 4
 KEEPS = (72, 48, 32, 16, 8, 0)
 SCORERS = (
     "token-entropy-paper",
@@ -56,8 +56,9 @@ def prune() -> str:
 def _computed() -> dict[str, Any]:
     """Every image with every question, scorer, layer and budget.
 
-    Rankings are the bytes of all visual tokens, best first, one a scorer, layer and image, or one a question where
-    the question decides. Answers are places in `words`, by scorer, layer, budget, image and question.
+    Rankings are the bytes of the visual tokens, best first, as many as are ever kept, one a scorer, layer and image, or
+    one a question where the question decides. Answers are letters, `A` for the first of `words`, a question each, by
+    scorer, layer, budget and image.
     """
     shown = asked(IMAGES)
     texts = [question.text for _, questions in shown for question in questions]
@@ -67,11 +68,11 @@ def _computed() -> dict[str, Any]:
     length = max(len(question.answer.split()) for _, questions in shown for question in questions)
     words: dict[str, int] = {}
 
-    def places(answers: list[str]) -> list[list[int]]:
-        found = [words.setdefault(answer, len(words)) for answer in answers]
+    def places(answers: list[str]) -> list[str]:
+        found = "".join(chr(ord("A") + words.setdefault(answer, len(words))) for answer in answers)
         return [found[start : start + each] for start in range(0, len(found), each)]
 
-    def said(output: LlavaOutput) -> list[list[int]]:
+    def said(output: LlavaOutput) -> list[str]:
         token, cache = output.last_logits().argmax(-1, keepdim=True), output.cache.copy()
         tokens = [token]
         for _ in range(length - 1):
@@ -80,9 +81,9 @@ def _computed() -> dict[str, Any]:
         return places([vocabulary.decode(row) for row in torch.cat(tokens, dim=1).tolist()])
 
     whole = said(model()(batch, texts))
-    layers = range(1, model().config.decoder.layers)
+    layers = range(1, min(model().config.decoder.layers, LAYERS + 1))
     rankings: dict[str, list[list[list[str]]]] = {name: [] for name in SCORERS}
-    answers: dict[str, list[list[list[list[int]]]]] = {name: [] for name in SCORERS}
+    answers: dict[str, list[list[list[str]]]] = {name: [] for name in SCORERS}
     for layer in layers:
         reading = model().read(batch, texts, layer)
         view = reading.view()
@@ -96,7 +97,7 @@ def _computed() -> dict[str, Any]:
                 .unflatten(0, (len(texts), -1))
                 .argsort(dim=1, descending=True, stable=True)
             )
-            packed = [base64.b64encode(bytes(row)).decode() for row in order.tolist()]
+            packed = [base64.b64encode(bytes(row[: max(KEEPS)])).decode() for row in order.tolist()]
             rows = [packed[start : start + each] for start in range(0, len(packed), each)]
             rankings[name].append([row[:1] if len(set(row)) == 1 else row for row in rows])
     return {
@@ -121,5 +122,5 @@ def _computed() -> dict[str, Any]:
 
 def _jpeg(image: Any) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="jpeg", quality=88, subsampling=0)
+    Image.fromarray(image).save(buffer, format="jpeg", quality=70)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -10,7 +10,7 @@ from collapse import results
 from matplotlib.figure import Figure
 
 from entropyprune_ref.demo.costs import prompt_cost
-from entropyprune_ref.evaluation.card import accuracy_by_scorer, drop_everything, table
+from entropyprune_ref.evaluation.tables import accuracy_by_scorer, drop_everything, table
 from entropyprune_ref.llava import Vocabulary
 
 SHOWN = (

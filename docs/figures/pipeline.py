@@ -10,6 +10,7 @@ from entropyprune_ref.flops import CLIP_VIT_L_14_336, LLAVA_1_5_7B
 from entropyprune_ref.pruning import tokens_to_keep
 
 LAYER, AVERAGE, TEXT = 2, 192, 64
+WIDTH, INSET = 7.0, 0.7
 
 
 def sizes() -> dict[str, int]:
@@ -29,61 +30,62 @@ def sizes() -> dict[str, int]:
     }
 
 
-def _box(axes: Axes, row: float, text: str, shape: str, colour: str, *, left: float = 0.0, width: float = 5.4) -> None:
+def _box(axes: Axes, row: float, text: str, shape: str, colour: str, inset: float = 0.0) -> None:
+    """One step across the picture, set in from both sides where it belongs to the decision."""
     axes.add_patch(
         FancyBboxPatch(
-            (left, row),
-            width,
-            0.72,
+            (inset, row),
+            WIDTH - 2 * inset,
+            0.7,
             boxstyle="round,pad=0,rounding_size=0.1",
             fill=False,
             edgecolor=colour,
             linewidth=1.3,
         )
     )
-    axes.text(left + 0.18, row + 0.36, text, va="center", fontsize=9)
-    axes.text(left + width - 0.18, row + 0.36, shape, va="center", ha="right", fontsize=9, color=colour)
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 1.2})
+    axes.text(inset + 0.2, row + 0.35, text, va="center", fontsize=10)
+    axes.text(WIDTH - inset - 0.2, row + 0.35, shape, va="center", ha="right", fontsize=10, color=colour)
 
 
 def picture() -> Figure:
-    """From the image to the answer, top to bottom; beside it, how the method decides."""
+    """From the image to the answer, top to bottom; set in, how the method decides; one column, for phones."""
     size, ink = sizes(), plt.rcParams["text.color"]
     n, d, h, dh, k = (size[name] for name in ("visual", "hidden", "heads", "head_dim", "keep"))
-    figure, axes = plt.subplots(figsize=(8.2, 6.0))
-    main = [
-        (8, "image", "3 × 336 × 336", ink),
-        (7, "vision tower and projector", f"{n} × {d}", ink),
-        (6, f"join with {TEXT} text tokens", f"{size['before']} × {d}", ink),
-        (5, f"decoder layers 0 to {LAYER - 1}", f"{size['before']} × {d}", "C0"),
-        (4, f"prune at layer {LAYER}: text and the {k} best", f"{size['after']} × {d}", "C1"),
-        (3, f"decoder layers {LAYER} to {size['layers'] - 1}", f"{size['after']} × {d}", "C0"),
-        (2, "next token, again and again", "one word", ink),
+    last = size["layers"] - 1
+    steps = [
+        ("image", "3 × 336 × 336", ink, 0.0),
+        ("vision tower, projector", f"{n} × {d}", ink, 0.0),
+        (f"join with {TEXT} text tokens", f"{size['before']} × {d}", ink, 0.0),
+        (f"decoder layers 0 to {LAYER - 1}", f"{size['before']} × {d}", "C0", 0.0),
+        (f"queries of layer {LAYER - 1}", f"{n} × {h} × {dh}", "C2", INSET),
+        ("centre, Gram matrix", f"{n} × {h} × {h}", "C2", INSET),
+        ("eigenvalues, entropy", f"{n} scores", "C2", INSET),
+        (f"the {k} highest", f"{k} positions", "C2", INSET),
+        (f"prune: text and the {k} best", f"{size['after']} × {d}", "C1", 0.0),
+        (f"decoder layers {LAYER} to {last}", f"{size['after']} × {d}", "C0", 0.0),
+        ("next word", "1", ink, 0.0),
     ]
-    for row, text, shape, colour in main:
-        _box(axes, row, text, shape, colour)
-    for row in range(8, 2, -1):
-        _arrow(axes, (2.7, row), (2.7, row - 0.28), ink)
-    side = [
-        (6.5, f"queries of layer {LAYER - 1}", f"{n} × {h} × {dh}"),
-        (5.5, "centre over heads, Gram matrix", f"{n} × {h} × {h}"),
-        (4.5, "eigenvalues, entropy", f"{n}"),
-        (3.5, f"the {k} highest scores", f"{k}"),
-    ]
-    for row, text, shape in side:
-        _box(axes, row, text, shape, "C2", left=6.4, width=5.2)
-    for row in (6.5, 5.5, 4.5):
-        _arrow(axes, (9.0, row), (9.0, row - 0.28), "C2")
-    _arrow(axes, (5.4, 5.5), (6.4, 6.7), "C2")
-    _arrow(axes, (6.4, 3.95), (5.4, 4.3), "C2")
-    axes.text(6.4, 7.4, "what to prune: one score a token", fontsize=9, color="C2")
-    axes.text(6.4, 2.72, "when to prune, once for a model: the entropy of", fontsize=9, color="C3")
-    axes.text(6.4, 2.38, f"the {n} × {d} visual states at every layer falls;", fontsize=9, color="C3")
-    axes.text(6.4, 2.04, "prune where it falls most", fontsize=9, color="C3")
-    axes.set(xlim=(-0.1, 11.7), ylim=(1.8, 8.9))
+    figure, axes = plt.subplots(figsize=(4.9, 7.2))
+    arrow = {"arrowstyle": "->", "linewidth": 1.2}
+    rows = range(len(steps) - 1, -1, -1)
+    for row, (text, shape, colour, inset) in zip(rows, steps, strict=True):
+        _box(axes, row, text, shape, colour, inset)
+        if row:
+            colour = "C2" if inset or steps[len(steps) - row][3] else ink
+            axes.annotate("", (WIDTH / 2, row - 0.3), (WIDTH / 2, row), arrowprops=arrow | {"color": colour})
+    axes.annotate("", (0.35, 2.7), (0.35, 7.0), arrowprops=arrow | {"color": ink})  # all tokens pass the decision by
+    axes.text(0.18, 4.85, "all hidden states", rotation=90, va="center", ha="center", fontsize=8)
+    axes.text(WIDTH - 0.3, 4.85, "what to prune", rotation=270, va="center", ha="center", fontsize=9, color="C2")
+    axes.text(
+        WIDTH / 2,
+        -0.55,
+        f"When to prune is decided once for a model: where the\nentropy of its {n} × {d} visual states falls most.",
+        ha="center",
+        va="top",
+        fontsize=9,
+        color="C3",
+    )
+    axes.set(xlim=(-0.1, WIDTH + 0.1), ylim=(-1.5, len(steps) - 0.2))
     axes.axis("off")
     return figure
 

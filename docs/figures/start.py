@@ -22,13 +22,14 @@ def method() -> Figure:
         )
     kept = output.kept_visual()[0].tolist()
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.4, 2.6), width_ratios=(1, 1, 1.5))
-    side = scene.image.shape[0] // PATCH_SIZE
+    shown = scene.image // 8 * 8  # noise in steps that the eye does not tell apart weighs half
+    side = shown.shape[0] // PATCH_SIZE
     mask = np.zeros(side * side, dtype=bool)
     mask[kept] = True
     whole = np.kron(mask.reshape(side, side), np.ones((PATCH_SIZE, PATCH_SIZE)))[..., None] > 0
-    left.imshow(scene.image)
+    left.imshow(shown)
     left.set_title(f"{side * side} visual tokens", fontsize=9)
-    middle.imshow(np.where(whole, scene.image, 255 - (255 - scene.image) // 6))
+    middle.imshow(np.where(whole, shown, 255 - (255 - shown) // 48 * 8))
     for token in kept:
         row, column = divmod(token, side)
         corner = (column * PATCH_SIZE - 0.5, row * PATCH_SIZE - 0.5)

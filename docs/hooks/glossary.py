@@ -1,7 +1,7 @@
 """The first use of a term of the field on a page is linked to its place in the glossary.
 
-Terms are read from the glossary itself: the bold words after each `<a id="..."></a>`, separated by commas, and their
-plurals. Nothing is linked inside links, code, titles, formulas, figures or tables.
+Terms are read from the glossary itself: the bold words after each `<a id="..."></a>`, separated by commas up to a
+bracket, and their plurals. Nothing is linked inside links, code, titles, formulas, figures or tables.
 """
 
 import posixpath
@@ -32,8 +32,7 @@ def terms() -> tuple[tuple[str, re.Pattern[str]], ...]:
     found = [
         (place, word.strip())
         for place, words in ENTRY.findall(GLOSSARY.read_text())
-        for word in words.split(",")
-        if word.strip()
+        for word in words.partition(" (")[0].split(",")
     ]
     found.sort(key=lambda each: -len(each[1]))
     return tuple((place, _pattern(word)) for place, word in found)
@@ -42,8 +41,9 @@ def terms() -> tuple[tuple[str, re.Pattern[str]], ...]:
 def _pattern(word: str) -> re.Pattern[str]:
     """A term as prose writes it: its first letter small or large, its words over two lines, singular or plural."""
     first = f"[{word[0].lower()}{word[0].upper()}]" if word[0].isalpha() else re.escape(word[0])
-    rest = re.escape(word[1:]).replace(r"\ ", r"\s+")
-    return re.compile(rf"(?<![\w-]){first}{rest}(?:s|es)?(?![\w-])")
+    stem, plural = (word[1:-1], "(?:y|ies)") if word.endswith("y") else (word[1:], "(?:s|es)?")
+    rest = re.escape(stem).replace(r"\ ", r"\s+")
+    return re.compile(rf"(?<![\w-]){first}{rest}{plural}(?![\w-])")
 
 
 def on_page_content(content: str, page: Page, **_: Any) -> str:

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import packages
 
 PACKAGE = "katex@0.19.1"
+STYLE = re.compile(r'<link rel="stylesheet" href="[^"]*katex\.min\.css">')
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 
 
@@ -66,6 +67,11 @@ def on_files(files: Files, config: Any) -> Files:
     licence = folder.parent / "LICENSE"
     files.append(File.generated(config, "assets/katex/LICENSE.txt", content=licence.read_text()))
     return files
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Leaves the style sheet out where nothing is set with it."""
+    return output if 'class="katex' in output else STYLE.sub("", output)
 
 
 def on_page_content(content: str, page: Page, **_: Any) -> str:

@@ -121,13 +121,3 @@ def _read(path: Path, all_frames: bool = False) -> list[np.ndarray]:
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not an image that can be read"
         raise click.UsageError(f"{path} must be an image, got: {reason}") from None
-
-
-def require_writable(path: Path) -> None:
-    """Refuses an output before anything long is run, if its folder cannot be made or written."""
-    import os
-
-    parent = path.absolute().parent
-    nearest = next(folder for folder in (parent, *parent.parents) if folder.exists())
-    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise click.UsageError(f"{path} must be a file that can be written")

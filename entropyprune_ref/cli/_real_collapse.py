@@ -10,8 +10,8 @@ import torch
 
 from ..collapse import Collapse, collapse_layer, other_definitions
 from ..pictures.panels import draw_curve, new_figure
-from ._real import picture_files, read_picture, real, require_writable
-from ._shared import Report, dump, plain, progress, say, show
+from ._real import picture_files, read_picture, real
+from ._shared import Report, dump, plain, progress, require_writable, say, show
 from .check import write_whole
 
 FORMAT = 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ weights_option = click.option(
     type=click.Path(path_type=Path),
     help="A model that `train` made.  [default: the bundled one]",
 )
+device_option = click.option("--device", default="cpu", show_default=True, help="Where to compute, as torch names it.")
+SEED = click.IntRange(0, 2**64 - 1)
+"""What every generator of random numbers takes as a seed."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
 
 
@@ -95,3 +100,21 @@ def plain(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def require_writable(path: Path) -> None:
+    """Refuses an output before anything long is run, if its folder cannot be made or written."""
+    parent = path.absolute().parent
+    nearest = next(folder for folder in (parent, *parent.parents) if folder.exists())
+    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise click.UsageError(f"{path} must be a file that can be written")
+
+
+def writable_folder(context: click.Context, option: click.Parameter, path: Path) -> Path:
+    """Makes the folder of an `--out`, or refuses it before anything long is run."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"{path} must be a folder that can be made, got {error.strerror}") from None
+    require_writable(path / "any")
+    return path

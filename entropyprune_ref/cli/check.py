@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..traces import judge
+from ..traces import judge_trace
 from ._shared import progress, say, show
 
 CONTRACT_NAMES = (
@@ -151,7 +151,7 @@ def _check_trace(folder: Path, answers: str | None, more: str | None, report: Pa
     """Compares an engine with a trace, which needs no extra."""
     if answers is None or more is not None:
         raise click.UsageError("--trace FOLDER must be followed by one file, the engine's answers, and nothing else")
-    found = judge(folder, answers)
+    found = judge_trace(folder, answers)
     say(str(found))
     if report is not None:
         write_whole(report, found.to_json() + "\n")

@@ -11,12 +11,14 @@ from ..collapse import collapse_layer, other_definitions
 from ..demo.run import draw, entropy_curves
 from ..llava import Llava
 from ._real_collapse import collapse_of
-from ._shared import dump, json_option, load, progress, say, show, weights_option
+from ._shared import SEED, dump, json_option, load, progress, say, show, weights_option
 
 
 @click.command()
 @click.option("--images", help="How many held-out images to draw, or with --model a folder of yours.  [default: 128]")
-@click.option("--seed", default=0, show_default=True, help="Which images, and which random weights for comparison.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Which images, and which random weights for comparison."
+)
 @weights_option
 @click.option("--model", "name", help="A real model: folder of a checkpoint, or a name that can be resolved.")
 @click.option("--untrained", is_flag=True, help="With --model: its architecture with random weights too.")

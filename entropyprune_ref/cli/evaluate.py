@@ -3,67 +3,117 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
 
 from ..demo.run import entropy_curves
-from ..evaluation.card import accuracy_by_kind, accuracy_by_scorer, collapse_table, drop_everything
-from ..evaluation.cells import HELD_OUT, Plan
-from ..evaluation.cells import evaluate as run_plan
-from ..evaluation.statistics import summarise
+from ..evaluation.equal_cost import compare
+from ..evaluation.equal_cost_tables import floors_table, layers_table, rules_table
+from ..evaluation.plan import HELD_OUT, METHOD, EqualCost, Plan
+from ..evaluation.run import evaluate as run_plan
+from ..evaluation.statistics import rounded
+from ..evaluation.summary import Summary, summarise
+from ..evaluation.tables import accuracy_by_kind, accuracy_by_scorer, collapse_table, drop_everything
 from ..llava import Llava
 from ..pictures.accuracy import save_accuracy
+from ..world.questions import SHIPPED
 from ..world.scenes import draw_scene
-from ._shared import dump, json_option, load, plain, progress, say, weights_option
+from ._shared import (
+    SEED,
+    Report,
+    device_option,
+    dump,
+    json_option,
+    load,
+    plain,
+    progress,
+    say,
+    weights_option,
+    writable_folder,
+)
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of results; resumed if it exists.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    required=True,
+    help="Folder of results; resumed if it exists.",
+)
 @click.option(
     "--images", default=Plan.images, show_default=True, help="Held-out images, one question of each type on each."
 )
-@click.option("--seed", default=0, show_default=True, help="The training seed, noted in the results.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The training seed, noted in the results.")
+@click.option("--equal-cost", is_flag=True, help="Compare prune layers at the same cost instead of the same tokens.")
+@device_option
 @weights_option
 @json_option
-def evaluate(out: Path, images: int, seed: int, weights: Path | None, as_json: bool) -> None:
+def evaluate(
+    out: Path, images: int, seed: int, equal_cost: bool, device: str, weights: Path | None, as_json: bool
+) -> None:
     """Measure accuracy over budgets, prune layers and scorers; write results.json, tables and a figure."""
     if images < 2:
         raise click.UsageError(f"--images must be at least 2, got {images}")
-    model = load(weights)
-    plan = replace(Plan(), images=images)
+    model = load(weights).to(device)
+    asked = SHIPPED if "after" not in model.config.vocabulary else (*SHIPPED, "next")
     with progress() as report:
-        outcome = run_plan(model, plan, out, lambda done, total: report("questions", done, total))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            untrained = Llava(model.config).eval()
-        drawn = np.stack([draw_scene(HELD_OUT, index).image for index in range(images)])
-        curves = entropy_curves(untrained, drawn, lambda _, done, total: report("untrained", done, total))
-    summary = {"seed": seed, **plain(rounded(summarise(model, plan, outcome, curves.numpy())))}
+        if equal_cost:
+            text, summary = _equal_cost(model, replace(EqualCost(), images=images, kinds=asked), out, report)
+        else:
+            text, summary = _standard(model, replace(Plan(), images=images, kinds=asked), out, seed, report)
+    summary = {"seed": seed, **plain(rounded(summary))}
     results = out / "results.json"
     partial = results.with_suffix(".partial")
     partial.write_text(json.dumps(summary) + "\n")
     partial.replace(results)
-    picture = save_accuracy(out / "accuracy.png", [summary])
+    picture = "" if equal_cost else f"\nPicture: {save_accuracy(out / 'accuracy.png', [summary])}"
     if as_json:
         dump(summary)
-        return
-    say(f"Unpruned\n\n{accuracy_by_kind(summary)}\n")
-    for layer in plan.layers:
-        say(f"Accuracy in %, pruned at layer {layer}, by visual tokens kept\n")
-        say(f"{accuracy_by_scorer([summary], layer)}\n")
-    say(f"Accuracy in % when every visual token is dropped at layer K\n\n{drop_everything([summary])}\n")
-    say(f"Entropy Collapse Layer\n\n{collapse_table([summary])}\n")
-    say(f"Results: {results}\nPicture: {picture}")
+    else:
+        say(f"{text(summary)}\nResults: {results}{picture}")
 
 
-def rounded(value: object) -> object:
-    """Returns floats rounded to six decimals, so that results are readable and small."""
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, dict):
-        return {key: rounded(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(entry) for entry in value]
-    return value
+def _standard(model: Llava, plan: Plan, out: Path, seed: int, report: Report) -> tuple[Any, Summary]:
+    """Every scorer at every layer and number of tokens kept."""
+    outcome = run_plan(model, plan, out, lambda done, total: report("questions", done, total))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        untrained = Llava(model.config).eval()
+    drawn = np.stack([draw_scene(HELD_OUT, index).image for index in range(plan.images)])
+    curves = entropy_curves(untrained, drawn, lambda _, done, total: report("untrained", done, total))
+
+    def text(summary: Summary) -> str:
+        by_layer = [
+            f"Accuracy in %, pruned at layer {layer}, by visual tokens kept\n\n{accuracy_by_scorer([summary], layer)}\n"
+            for layer in plan.budgets(model)
+        ]
+        parts = [
+            f"Unpruned\n\n{accuracy_by_kind(summary)}\n",
+            *by_layer,
+            f"Accuracy in % when every visual token is dropped at layer K\n\n{drop_everything([summary])}\n",
+            f"Entropy Collapse Layer\n\n{collapse_table([summary])}\n",
+        ]
+        return "\n".join(parts)
+
+    return text, summarise(model, plan, outcome, curves.numpy())
+
+
+def _equal_cost(model: Llava, plan: EqualCost, out: Path, report: Report) -> tuple[Any, Summary]:
+    """Every layer at the same average of visual tokens, and at the same FLOPs."""
+    outcome = run_plan(model, plan, out, lambda done, total: report("questions", done, total))
+
+    def text(result: Summary) -> str:
+        parts = [
+            f"Accuracy in % at the same average of visual tokens per layer, {name}: tokens kept, accuracy\n\n"
+            f"{layers_table([result], name)}\n"
+            for name in (METHOD["paper"], "random")
+        ]
+        parts.append(f"Mean over the budgets, by the rule that names the layer\n\n{rules_table([result])}\n")
+        parts.append(f"No visual token at all from layer K on\n\n{floors_table([result])}\n")
+        return "\n".join(parts)
+
+    return text, compare(model, plan, outcome)

@@ -89,6 +89,8 @@ def flops(
         unit = "FLOPs" if rule.flops_per_multiply_add == 2 else "multiply-adds"
         record |= {"formula": formula, "source": rule.source, "unit": unit}
     else:
+        if scoring and plan is None:
+            raise click.UsageError("--scoring must be given with a budget: without one no token is scored")
         if vision and model not in PROJECTORS:
             raise click.UsageError(f"--vision must be used with {' or '.join(PROJECTORS)}, got {model}")
         options: dict[str, Any] = {"attention": attention or "full", "lm_head": lm_head or "none"}

@@ -14,9 +14,8 @@ from ._real import (
     pruner_of,
     pruner_options,
     real,
-    require_writable,
 )
-from ._shared import dump, json_option, progress, say, show
+from ._shared import dump, json_option, progress, require_writable, say, show
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..traces import write
+from ..traces import write_trace
 from ..traces.files import require_replaceable
 from ._real import model_options, picture_files, pictures_of, prompt_options, pruner_of, pruner_options, real
 from ._shared import dump, json_option, say, show
@@ -66,7 +66,7 @@ def trace(
     ]
     record["prompt"] = {"question": question, "text": prompt.text, "kind": kind, "pictures": listed, **record["prompt"]}
     record["answer"] = reader.tokenizer.decode(found.arrays["tokens"], skip_special_tokens=True)
-    folder = write(found, out)
+    folder = write_trace(found, out)
     if as_json:
         dump({"trace": folder, **record})
         return

@@ -50,11 +50,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class AtLayer:
-    """How the contenders do when the input of one layer is pruned.
+    """Results of the contenders when the input of one layer is pruned.
 
     Attributes:
         layer: The prune layer.
-        none_kept: The same with no visual token at all from this layer on.
+        none_kept: Accuracy with no visual token at all from this layer on.
         contenders: The method, its rivals and the ground truth.
     """
 

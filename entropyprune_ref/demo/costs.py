@@ -46,8 +46,8 @@ def prompt_cost(model: Llava, prompts: Counter[int], layer: int | None, keep: in
     """Returns the FLOPs of prompts with one image each (Eq. 6.2 to 6.4), scores of attention counted in full.
 
     Args:
-        model: For its sizes; its forward pass applies the language head to every token that is left.
-        prompts: How many prompts there are with each number of text tokens.
+        model: Model whose sizes count; its forward pass applies the language head to every token that is left.
+        prompts: Number of prompts for each number of text tokens.
         layer: The prune layer, or None for no pruning.
         keep: Visual tokens kept from it on.
     """

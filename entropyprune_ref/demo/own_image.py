@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from entropyprune_ref.collapse import Collapse, collapse_layer
-from entropyprune_ref.evaluation.cells import SHARES, scorers
+from entropyprune_ref.evaluation.plan import SHARES, scorers
 from entropyprune_ref.llava import Llava, pixels
 from entropyprune_ref.pruner import EntropyPrune
 
@@ -51,7 +51,7 @@ def run_on(
     Args:
         model: A model of the little world.
         image: `(size, size, 3)` uint8, RGB, as `read_image` returns it.
-        question: In words that the model knows.
+        question: Question in words that the model knows.
         layer: The prune layer; default: the Entropy Collapse Layer of this image, or 1 where there is none.
         keeps: Visual tokens kept, one budget each.
         report: Progress callback.

@@ -48,7 +48,7 @@ class DecoderSize:
         """Reads the size of the text decoder from a configuration of the Hugging Face library.
 
         Args:
-            config: Of a text model, or of a model of images and text, whose text part is read.
+            config: Configuration of a text model, or of a model of images and text, whose text part is read.
 
         Raises:
             ValueError: A decoder of another kind than the gated one that is counted here, such as a mixture of experts.

@@ -46,7 +46,7 @@ class Flops:
 
     @property
     def terms(self) -> dict[str, int]:
-        """Returns the terms by name, in the order above."""
+        """The terms by name, in the order above."""
         return asdict(self)
 
     @property

@@ -66,8 +66,8 @@ def tiled_image(
     $$N = n^2 + rows \cdot (columns + 1)$$
 
     Args:
-        height: Of the image in pixels, at least 1.
-        width: Of the image in pixels, at least 1.
+        height: Height of the image in pixels, at least 1.
+        width: Width of the image in pixels, at least 1.
         tile: Height and width of a tile in pixels: the input of the vision tower.
         patch: Height and width of a patch in pixels, a divisor of `tile`.
         canvases: Pairs of height and width in pixels, multiples of `tile` (`image_grid_pinpoints`).
@@ -133,8 +133,8 @@ def block_grid(
     $$N = rows \cdot columns$$
 
     Args:
-        height: Of the image in pixels, at least 1.
-        width: Of the image in pixels, at least 1.
+        height: Height of the image in pixels, at least 1.
+        width: Width of the image in pixels, at least 1.
         block: Pixels on a side of the block behind one token: patch size times merge size.
         pixels: Fewest and most pixels after resizing (`min_pixels`, `max_pixels`, or `size` of the processor).
 

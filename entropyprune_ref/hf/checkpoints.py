@@ -1,10 +1,12 @@
 """Models and what prepares their prompts, from a local folder or a name that the library can resolve."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from transformers.utils import cached_file
 
 from .families import FAMILIES
 from .prompts import Reader
@@ -54,6 +56,7 @@ def load_reader(name: str) -> Reader:
     """
     config = _config(name)
     tokenizer = _loaded("a checkpoint with a tokenizer", name, transformers.AutoTokenizer)
+    tokenizer.chat_template = tokenizer.chat_template or _older_template(name)
     processor = _loaded("a checkpoint with an image processor", name, transformers.AutoImageProcessor)
     return Reader(config, tokenizer, processor)
 
@@ -74,6 +77,17 @@ def _loaded(what: str, name: str, kind: Any, **options: Any) -> Any:
         return kind.from_pretrained(name, **options)
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"model must name {what}, got {name!r}: {_first_line(error)}") from None
+
+
+def _older_template(name: str) -> str | None:
+    """The chat template of checkpoints that have it in a file of its own."""
+    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    try:
+        path = cached_file(name, "chat_template.json", **missing)
+        template = json.loads(Path(path).read_text())["chat_template"] if path else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"chat_template.json of {name!r} must hold a chat template: {_first_line(error)}") from None
+    return template if isinstance(template, str) else None
 
 
 def _first_line(error: BaseException) -> str:

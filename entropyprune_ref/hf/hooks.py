@@ -1,5 +1,6 @@
 """The hooks that a `pruned` block puts into a model, and how they are taken out again."""
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from .families import Anatomy
 from .images import feature_lengths, image_index, with_features
 from .masks import attended_tokens, require_entries
 from .passes import Pass, Passes, whole_prefill
-from .refusals import require_behind_deepstack, require_inference
+from .refusals import require_behind_deepstack, require_inference, require_one_sequence_a_row
 
 
 def install(parts: Anatomy, passes: Passes, stack: ExitStack) -> None:
@@ -73,13 +74,16 @@ def _begin(
     inputs = with_features(parts, _named(base, args, kwargs))
     cache, ids = inputs.get("past_key_values"), inputs.get("input_ids")
     lengths = feature_lengths(parts, inputs.get("mm_encoder_outputs"))
+    require_one_sequence_a_row(inputs)
     before = 0 if cache is None else int(cache.get_seq_length())
+    if cache is not None and not before:  # a cache that was emptied and is used again
+        passes.past.pop(cache, None)
     past = passes.past.get(cache) if before else None
     if ids is None and (lengths or not before):
         raise ValueError("input_ids must be given while the model is pruned, which finds images by their placeholders")
     given = ids if ids is not None else inputs["inputs_embeds"]
     tokens = before + given.shape[1]
-    attended = attended_tokens(inputs.get("attention_mask"), len(given), tokens, cache, given.device)
+    attended = attended_tokens(parts.decoder, inputs.get("attention_mask"), given, tokens, cache)
     if past is None and before:
         require_entries(cache, len(parts.layers) - 1, before)
     if lengths or not before:
@@ -129,16 +133,23 @@ def _projection(passes: Passes, number: int, name: str, module: Any, args: tuple
 
 
 def _unchunked(generate: Callable[..., Any], model: Any) -> Callable[..., Any]:
-    """`generate`, except that it refuses to read a prompt in chunks and does not compile."""
+    """`generate`, except that it refuses to read a prompt in chunks and does not compile its steps."""
 
     @functools.wraps(generate)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        for config in (kwargs, vars(kwargs.get("generation_config") or model.generation_config)):
-            if config.get("prefill_chunk_size") is not None:
-                raise ValueError(
-                    "prefill_chunk_size must be None while the model is pruned: a budget is one of the whole prompt, "
-                    f"got {config['prefill_chunk_size']}"
-                )
-        return generate(*args, **{"disable_compile": True, **kwargs})
+        arguments = {**dict(zip(inspect.signature(generate).parameters, args, strict=False)), **kwargs}
+        config = arguments.get("generation_config")
+        size = arguments.get("prefill_chunk_size", (config or model.generation_config).prefill_chunk_size)
+        if size is not None:
+            raise ValueError(
+                "prefill_chunk_size must be None while the model is pruned: a budget is one of the whole prompt, "
+                f"got {size}"
+            )
+        if config is None:
+            arguments["disable_compile"] = True
+        else:
+            arguments["generation_config"] = copy.deepcopy(config)
+            arguments["generation_config"].disable_compile = True
+        return generate(**arguments)
 
     return wrapped

@@ -21,6 +21,8 @@ from .refusals import rotation_of
 class Prefill:
     """What was kept of the last prompt: of the tokens that were read in that call.
 
+    Rows are those that the model saw: in a beam search, every prompt is there once a beam.
+
     Attributes:
         kept: `(batch, sequence)`, bool: which tokens run on from the prune layer; padding counts as kept.
         scores: `(batch, sequence)`, float64, what the scorer gave; zero outside images.

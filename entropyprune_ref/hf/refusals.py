@@ -110,3 +110,22 @@ def require_inference(model: Any) -> None:
         raise ValueError(
             f"model must be in evaluation mode or without dropout, got training mode with {name} = {value}"
         )
+
+
+def require_one_sequence_a_row(inputs: dict[str, Any]) -> None:
+    """Raises for several sequences packed into one row, of which an image prunes only its own.
+
+    Raises:
+        ValueError: Boundaries of sequences, or positions that the library takes for such.
+    """
+    given = sorted(name for name, value in inputs.items() if name.startswith("cu_seq_lens") and value is not None)
+    positions = inputs.get("position_ids")
+    if positions is not None and positions.ndim == 3:
+        positions = positions[0] if len(positions) == 4 else None  # the other three rows are of a picture
+    if given:
+        raise ValueError(f"{given[0]} must be None while the model is pruned: rows must not hold several sequences")
+    if inputs.get("attention_mask") is None and positions is not None and bool((positions.diff(dim=-1) != 1).any()):
+        raise ValueError(
+            "position_ids must rise by one where there is no attention_mask: the library takes anything else for "
+            "several sequences in a row"
+        )

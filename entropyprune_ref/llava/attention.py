@@ -21,14 +21,14 @@ def attend(
     uniformly: its output is meaningless but finite.
 
     Args:
-        queries: After rotary embedding.
-        keys: After rotary embedding.
-        values: As projected.
+        queries: Queries after rotary embedding.
+        keys: Keys after rotary embedding.
+        values: Values as projected.
         mask: True where the query may look at the key; `None` for everywhere.
         kind: `"explicit"` or `"fused"`.
 
     Returns:
-        One vector a query and head, in the dtype of `queries`.
+        One vector per query and head, in the dtype of `queries`.
     """
     groups = queries.shape[1] // keys.shape[1]
     if groups > 1:
@@ -56,7 +56,7 @@ def causal_mask(
     Args:
         attended: False for padding, over all keys (cached ones first).
         sequence: Number of queries, the last of the keys.
-        device: Where the mask is wanted.
+        device: Device of the mask.
     """
     keys = attended.shape[1]
     order = torch.arange(keys, device=attended.device)

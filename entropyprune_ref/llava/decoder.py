@@ -110,10 +110,10 @@ class DecoderOutput:
 
     Attributes:
         hidden: The state after the last of them.
-        queries: Of the last of them, after rotary embedding; empty if none ran.
-        keys: Likewise.
-        states: On request: `states[j]` entered the j-th of the layers run.
-        all_queries: On request: `all_queries[j]` are that layer's queries.
+        queries: Queries of the last of them, after rotary embedding; empty if none ran.
+        keys: Keys, likewise.
+        states: On request, the state at the input of each layer run.
+        all_queries: On request, the queries of each layer run.
     """
 
     hidden: Float[Tensor, "batch sequence hidden"]

@@ -199,7 +199,7 @@ class Llava(nn.Module):
 
         Args:
             tokens: `(batch, 1)`, integer ids.
-            cache: Of a prefill of the same batch; appended to.
+            cache: Cache of a prefill of the same batch; it is appended to.
 
         Raises:
             TypeError: `tokens` is not a tensor of integers.
@@ -289,6 +289,7 @@ class Llava(nn.Module):
         """Returns a Hugging Face LLaVA (Llama text, CLIP vision) as a model of this class, weights copied.
 
         Raises:
+            TypeError: A configuration in place of a model.
             ValueError: Another architecture, or an option of theirs that this model does not have.
         """
         return cls._of(*from_transformers(model), origin="model")

@@ -17,10 +17,10 @@ class Reading:
     """A prompt that the layers before `layer` have read: what a scorer looks at, and where `Llava.resume` continues.
 
     Attributes:
-        prompt: What was read.
-        layer: Decoder layers that have run; the next one is this one.
+        prompt: The prompt.
+        layer: Number of decoder layers that have run, and so the next layer.
         trace: State `layer`, and the queries and keys of layer `layer - 1`.
-        cache: Of the layers that have run.
+        cache: Keys and values of the layers that have run.
     """
 
     prompt: Prompt
@@ -45,8 +45,8 @@ class LlavaOutput:
         index: `(batch, length)`, int64: the place in the prompt of every token that is left.
         attended: `(batch, length)`, False where a slot holds padding or filler.
         positions: `(batch, length)`, rotary positions of the tokens that are left: those they had in the prompt.
-        cache: To decode with.
-        prompt: What was read.
+        cache: Keys and values to decode with.
+        prompt: The prompt.
         states: On request, `L + 1` tensors `(batch, n or length, hidden)`: state i enters layer i, state L leaves the
             last layer, before the final norm. States from the prune layer on are of the shortened sequence.
         queries: On request, `L` tensors `(batch, heads, n or length, head_dim)`, after rotary embedding.

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from entropyprune_ref.evaluation.card import Summary
-from entropyprune_ref.evaluation.cells import GROUND_TRUTH
+from entropyprune_ref.evaluation.plan import GROUND_TRUTH
+from entropyprune_ref.evaluation.summary import Summary
 
 from .panels import new_figure
 

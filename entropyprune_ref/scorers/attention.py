@@ -1,6 +1,7 @@
 r"""Rivals that keep the tokens which receive attention: FastV, as in its code and as in its text."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,6 +39,8 @@ class LastTokenAttention:
         [[0.125, 0.25, 0.0]]
     """
 
+    reads_text: ClassVar[bool] = True
+
     def __call__(self, view: LayerView) -> Scores:
         """Returns the mean weight, in [0, 1]."""
         queries = per_head("queries", view.queries, view.attended)
@@ -67,6 +70,8 @@ class MeanAttention:
         >>> (18 * MeanAttention()(LayerView(zero[0], zero, zero, index, index < 1))).numpy().round(12).tolist()
         [[11.0, 5.0, 0.0]]
     """
+
+    reads_text: ClassVar[bool] = True
 
     def __call__(self, view: LayerView) -> Scores:
         """Returns the mean weight, in [0, 1]; holds one score matrix at a time."""

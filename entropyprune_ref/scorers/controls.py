@@ -1,6 +1,7 @@
 r"""Rivals that no paper proposes: what a method must beat to have shown anything."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -27,10 +28,15 @@ class Random:
     """
 
     seed: int = 0
+    reads_text: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_integer_fields(self, 0)
         require_integer("seed", self.seed, 0, 2**64 - 1)
+
+    def for_image(self, number: int) -> "Random":
+        """A draw of its own for every image."""
+        return replace(self, seed=self.seed + number)
 
     def __call__(self, view: LayerView) -> Scores:
         """Returns scores in [0, 1)."""
@@ -67,6 +73,8 @@ class UniformStride:
         meet the width of the patch grid (`test_uniform_stride_lines_up_in_columns_like_any_stride`).
     """
 
+    reads_text: ClassVar[bool] = False
+
     def __call__(self, view: LayerView) -> Scores:
         """Returns scores 0, -1, -2, ... in the order of keeping, anew for every image."""
         scores = blank(view, view.image_index.device)
@@ -92,6 +100,7 @@ class QueryNorm:
     """
 
     highest: bool = True
+    reads_text: ClassVar[bool] = False
 
     def __call__(self, view: LayerView) -> Scores:
         """Returns the norm, negative if low ones are kept."""
@@ -111,6 +120,7 @@ class HiddenNorm:
     """
 
     highest: bool = True
+    reads_text: ClassVar[bool] = False
 
     def __call__(self, view: LayerView) -> Scores:
         """Returns the norm, negative if low ones are kept."""
@@ -129,6 +139,7 @@ class LowestEntropy:
     """
 
     convention: Convention = PAPER
+    reads_text: ClassVar[bool] = False
 
     def __call__(self, view: LayerView) -> Scores:
         """Returns minus the entropy, in nats (of the convention's kind)."""

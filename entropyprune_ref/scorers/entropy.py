@@ -1,6 +1,7 @@
 """The method itself as a scorer."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float64
@@ -31,6 +32,7 @@ class EntropyScorer:
     """
 
     convention: Convention = PAPER
+    reads_text: ClassVar[bool] = False
 
     def __call__(self, view: LayerView) -> Float64[Tensor, "batch sequence"]:
         """Returns `(batch, sequence)`, float64, on the device of the queries; 0 outside images."""

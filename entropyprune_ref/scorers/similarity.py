@@ -1,6 +1,7 @@
 r"""Rivals that keep tokens unlike each other: DART-like duplication and DivPrune-like diversity."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -38,6 +39,7 @@ class Duplication:
     """
 
     pivots: int = 4
+    reads_text: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_integer_fields(self, 1)
@@ -64,9 +66,9 @@ class MaxMinDiversity:
     The first token is the one whose nearest neighbour is farthest; ties go to the earlier token. The score is minus a
     token's rank in this order, so that the k highest scores are exactly the first k of the greedy choice.
 
-    Source: DivPrune (arXiv 2503.02175). Departs from it in the place, which is the input of the prune layer and not the
-    output of the projector, and in that a token once kept cannot be chosen again (its code can repeat one when
-    only copies are left). Images of one row are ranked together.
+    Source: DivPrune (arXiv 2503.02175). Departs from it in two ways: it works at the input of the prune layer, not on
+    the output of the projector; and a token once kept cannot be chosen again (its code can repeat one when only copies
+    are left). Images of one row are ranked together.
 
     Examples:
         Three directions at 0, 45 and 180 degrees: the last is farthest from its neighbour, then the first.
@@ -79,6 +81,8 @@ class MaxMinDiversity:
     Notes:
         Greedy choice is sequential: the one scorer here that steps through the tokens, with a tokens x tokens matrix.
     """
+
+    reads_text: ClassVar[bool] = False
 
     def __call__(self, view: LayerView) -> Scores:
         """Returns scores 0, -1, -2, ... in the order of keeping."""

@@ -34,7 +34,8 @@ class Trace:
     """A trace in memory.
 
     Attributes:
-        record: What the manifest says, but for what `write` adds: format, id, arrays, tolerances, instructions, hashes.
+        record: What the manifest says, but for what `write_trace` adds: format, id, arrays, tolerances, how to answer,
+            hashes.
         arrays: Every array of `ARRAYS`.
     """
 
@@ -42,7 +43,7 @@ class Trace:
     arrays: dict[str, Tensor]
 
 
-def write(trace: Trace, folder: str | Path) -> Path:
+def write_trace(trace: Trace, folder: str | Path) -> Path:
     """Writes a trace into a new folder, or over an earlier trace.
 
     Args:
@@ -107,7 +108,7 @@ def require_replaceable(folder: Path) -> None:
         raise ValueError(f"the folder of a trace must be one that can be written, got {folder}")
 
 
-def load(folder: str | Path) -> Trace:
+def load_trace(folder: str | Path) -> Trace:
     """Reads a trace.
 
     Returns:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .arrays import ARRAYS, FORMAT_VERSION
 from .comparison import Comparison, Finding
-from .files import Trace, load, load_arrays
+from .files import Trace, load_arrays, load_trace
 from .stages import NEED_THE_SAME_TOKENS, STAGES
 from .tolerances import DTYPES
 
@@ -62,7 +62,7 @@ class TraceJudgement:
         return json.dumps(record, indent=2)
 
 
-def judge(folder: str | Path, answers: str | Path) -> TraceJudgement:
+def judge_trace(folder: str | Path, answers: str | Path) -> TraceJudgement:
     """Compares what an engine did with a trace.
 
     Args:
@@ -76,7 +76,7 @@ def judge(folder: str | Path, answers: str | Path) -> TraceJudgement:
         ValueError: No trace, or answers that cannot be read as such: other metadata, an unknown array, a wrong shape or
             kind of dtype, numbers that are not finite, or nothing at all.
     """
-    trace, path = load(folder), Path(answers)
+    trace, path = load_trace(folder), Path(answers)
     theirs = load_arrays(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}

@@ -9,7 +9,7 @@ from entropyprune_ref.scoring import token_entropy
 
 from .comparison import Comparison, Finding
 from .selection import kept
-from .tolerances import LOGIT_ROUNDINGS, QUERY_ROUNDINGS
+from .tolerances import ROUNDINGS
 
 
 def exact(compared: Comparison, name: str) -> Finding:
@@ -22,7 +22,7 @@ def queries(compared: Comparison) -> Finding:
     ours, theirs = (side["queries"].double() for side in (compared.ours, compared.theirs))
     ours, theirs = ours @ ours.mT, theirs @ theirs.mT
     size = ours.norm(dim=(1, 2)).clamp(min=torch.finfo(torch.float64).tiny)
-    error = (theirs - ours).norm(dim=(1, 2)) / size / (2 * QUERY_ROUNDINGS * compared.unit)  # a product of two
+    error = (theirs - ours).norm(dim=(1, 2)) / size / (2 * ROUNDINGS * compared.unit)  # a product of two
     worst = int(error.argmax())
     return _bounded("queries", float(error[worst]), f"worst at visual token {worst}")
 
@@ -62,7 +62,7 @@ def tokens(compared: Comparison) -> Finding:
         return Finding("tokens", "parts", f"expected {len(ours)} tokens, got {len(theirs)}")
     logits = compared.ours["logits"][same].double()
     gap = float(logits[ours[same]] - logits[theirs[same]])
-    allowed = LOGIT_ROUNDINGS * compared.unit * float((logits - logits.mean()).square().mean().sqrt()) * 4
+    allowed = ROUNDINGS * compared.unit * float((logits - logits.mean()).square().mean().sqrt()) * 4
     where = f"step {same}: token {int(theirs[same])} instead of {int(ours[same])}, {gap:.3g} lower in the trace"
     if gap <= allowed:
         return Finding("tokens", "near tie", where)
@@ -74,7 +74,7 @@ def logits(compared: Comparison) -> Finding:
     theirs, ours = compared.theirs["logits"].double(), compared.ours["logits"].double()
     steps = min(len(ours), len(theirs), _agreeing(compared) + 1)
     theirs, ours = (side[:steps] - side[:steps].mean(1, keepdim=True) for side in (theirs, ours))
-    error = (theirs - ours).norm(dim=1) / ours.norm(dim=1) / (LOGIT_ROUNDINGS * compared.unit)
+    error = (theirs - ours).norm(dim=1) / ours.norm(dim=1) / (ROUNDINGS * compared.unit)
     worst = int(error.argmax())
     finding = _bounded("logits", float(error.max()), f"worst at step {worst} of {steps} compared")
     if finding.status == "parts":

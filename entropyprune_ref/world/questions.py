@@ -1,6 +1,6 @@
 """Questions about a scene, their answers, and the patches that matter for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,12 +77,26 @@ def _count(scene: Scene, random: np.random.Generator) -> Question:
     )
 
 
+def _next(scene: Scene, random: np.random.Generator) -> Question:
+    """The neighbour in reading order of the only thing of its shape: find the thing, find its neighbour, name it."""
+    things = sorted(scene.things, key=lambda thing: (thing.row, thing.column))
+    pairs = [
+        (f"what color is the thing {word} the {anchor.shape}", anchor, things[place + step])
+        for word, step in (("after", 1), ("before", -1))
+        for place, anchor in enumerate(things)
+        if anchor in _unique(scene.things, "shape") and 0 <= place + step < len(things)
+    ]
+    text, anchor, thing = pairs[int(random.integers(len(pairs)))]
+    return Question("next", text, thing.color, scene.patches_of((anchor, thing)))
+
+
 KINDS: dict[str, Callable[[Scene, np.random.Generator], Question]] = {
     "color": _color,
     "shape": _shape,
     "where": _where,
     "exist": _exist,
     "count": _count,
+    "next": _next,
 }
 """Every question type and how one of it is asked."""
 
@@ -121,6 +135,14 @@ WORDS = tuple(
     )
 )
 """The vocabulary of the little world, by token id."""
+
+DEEPER_WORDS = (*WORDS, "thing", "after", "before")
+"""The same with what `next` asks, for a model that is to read the image deeper."""
+
+
+def words_of(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Returns the vocabulary that questions of these kinds need."""
+    return DEEPER_WORDS if "next" in kinds else WORDS
 
 
 def ask(scene: Scene, seed: int, index: int, kinds: tuple[str, ...]) -> tuple[Question, ...]:

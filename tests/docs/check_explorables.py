@@ -228,7 +228,7 @@ def test_prune_data_are_small(pruned: dict[str, Any]) -> None:
 def test_prune_keeps_and_answers_what_the_bundled_model_does(pruned: dict[str, Any], name: str) -> None:
     """One image at a time, against the data that all were computed for at once."""
     shared = importlib.import_module("_model")
-    scorer = importlib.import_module("entropyprune_ref.evaluation.cells").scorers()[name]
+    scorer = importlib.import_module("entropyprune_ref.evaluation.plan").scorers()[name]
     image, place, budget = 3, 1, 2
     one, layer, keep = pruned["images"][image], pruned["layers"][place], pruned["keeps"][budget]
     rows = pruned["rankings"][name][place][image]
@@ -238,8 +238,9 @@ def test_prune_keeps_and_answers_what_the_bundled_model_does(pruned: dict[str, A
         ranking = rows[0 if len(rows) == 1 else number]
         found = run("prune", "m.kept(m.unpacked(given.ranking), given.keep)", ranking=ranking, keep=keep)
         assert found == ours.prefill.kept_visual()[0].tolist()
-        said = pruned["words"][pruned["answers"][name][place][budget][image][number]]
-        assert said == ours.texts[0]
+        letters = pruned["answers"][name][place][budget][image]
+        said = run("prune", "m.spoken(given.letters, given.words)", letters=letters, words=pruned["words"])
+        assert said[number] == ours.texts[0]
 
 
 def test_prune_curves_are_those_of_the_bundled_model(pruned: dict[str, Any]) -> None:

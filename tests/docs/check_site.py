@@ -5,6 +5,7 @@ reach no other host. Not part of `make test`: it needs the site and a browser.
 """
 
 import html.parser
+import json
 import os
 import urllib.parse
 from pathlib import Path
@@ -85,26 +86,58 @@ def test_visit_sees_every_kind_of_fault(tmp_path: Path) -> None:
     assert [fault for fault in seen.faults if fault.page == "sound.html" and "favicon" not in fault.where] == []
 
 
-def test_search_finds_pages() -> None:
+QUESTIONS = {
+    "why float64": "guides/decisions",
+    "which layer": "method/collapse-layer",
+    "ties": "method/pruning",
+    "Qwen": "guides/real-checkpoints",
+    "how many tokens does 128 average keep": "method/budgets",
+    "effective rank": "method/matrix-entropy",
+    "KV cache": "method/pruning",
+    "68.2": "method/flops",
+    "my own scorer": "guides/extend",
+    "check my CUDA kernel": "guides/check-your-implementation",
+}
+"""What readers type, and the page that must come first."""
+
+
+def test_search_answers_ten_questions_with_the_right_page_first() -> None:
+    first = {}
     with served(SITE) as root, chromium.tab() as tab:
         tab.call("Page.enable")
-        tab.call("Page.navigate", url=root + "index.html")
-        found = tab.run("""(async () => {
-            const pause = () => new Promise((done) => setTimeout(done, 100));
-            while (document.readyState !== "complete") await pause();
-            const field = document.querySelector(".md-search__input");
-            field.focus();
-            field.value = "matrix entropy";
-            field.dispatchEvent(new Event("input", {bubbles: true}));
-            field.dispatchEvent(new KeyboardEvent("keyup", {bubbles: true}));
-            for (let tries = 0; tries < 100; tries++) {
-                const links = [...document.querySelectorAll(".md-search-result__link")];
-                if (links.length) return links.map((link) => link.pathname);
-                await pause();
-            }
-            return [];
-        })()""")
-    assert any(address.endswith("method/matrix-entropy.html") for address in found)
+        tab.call("Network.enable")
+        tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        for number, question in enumerate(QUESTIONS):
+            query = "" if number == 0 else f"?q={urllib.parse.quote(question)}"
+            tab.call("Page.navigate", url=f"{root}index.html{query}")
+            found = tab.run(SEARCH % json.dumps("" if query else question))
+            first[question] = found[0].removesuffix(".html").lstrip("/") if found else None
+            if number == 0:
+                index = [event["request"]["url"] for event in tab.taken("Network.requestWillBeSent")]
+                assert any("search_index" in url for url in index)
+    assert first == QUESTIONS
+
+
+SEARCH = """(async () => {
+    const typed = %s;
+    const pause = () => new Promise((done) => setTimeout(done, 100));
+    while (document.readyState !== "complete") await pause();
+    if (typed) {
+        const before = performance.getEntriesByType("resource").some(({name}) => /search_index/.test(name));
+        if (before) throw new Error("the index of the search was fetched before anybody searched");
+        const field = document.querySelector(".md-search__input");
+        field.focus();
+        field.value = typed;
+        field.dispatchEvent(new Event("input", {bubbles: true}));
+        field.dispatchEvent(new KeyboardEvent("keyup", {bubbles: true}));
+    }
+    for (let tries = 0; tries < 150; tries++) {
+        const links = [...document.querySelectorAll(".md-search-result__link")];
+        if (links.length) return links.map((link) => link.pathname);
+        await pause();
+    }
+    return [];
+})()"""
 
 
 def test_first_key_reaches_the_link_that_skips_to_the_content() -> None:

@@ -121,6 +121,7 @@ def _visit_share(
             tab.call(f"{domain}.enable")
         for page in pages:
             _resize(tab, WIDTHS["desktop"])
+            tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
             tab.call("Page.navigate", url=root + page)
             tab.run("document.readyState === 'complete' || new Promise((done) => addEventListener('load', done))")
             tab.run(AT_ONCE)
@@ -183,7 +184,8 @@ def _heard(tab: chromium.Tab, root: str) -> tuple[set[str], list[tuple[str, str]
         match event["method"]:
             case "Network.requestWillBeSent":
                 url = event["request"]["url"]
-                requests.add(urllib.parse.urlsplit(url).path.lstrip("/"))
+                if url.startswith(root):
+                    requests.add(urllib.parse.urlsplit(url).path.lstrip("/"))
                 if not url.startswith((root, "data:", "blob:")):
                     wrong.append(("foreign", url))
             case "Runtime.exceptionThrown":

@@ -12,8 +12,8 @@ from entropyprune_ref import EntropyPrune
 from entropyprune_ref.hf import pruned
 from entropyprune_ref.pruning import split_keep
 from entropyprune_ref.scorers import HiddenNorm, LastTokenAttention, QueryNorm
-from entropyprune_ref.scoring import CONVENTIONS
-from tests.hf.prompts import Prompt, prompts
+from entropyprune_ref.scoring import CONVENTIONS, PAPER
+from tests.hf.prompts import Prompt, fixed_prompt, prompts
 from tests.hf.reference import Forced, masked_out, positioned, with_words
 from tests.hf.tiny import SHAPES, WORDS, Shape, tiny_model
 
@@ -40,6 +40,12 @@ class Case:
     def words(self) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
         return torch.randint(WORDS.start, WORDS.stop, (len(self.prompt.attended), STEPS), generator=generator)
+
+
+def fixed_case(name: str) -> Case:
+    """Three rows, padded, with several images, one and none."""
+    pruner = EntropyPrune(2, ratio=0.6, convention=PAPER)
+    return Case(name, SHAPES[0], 1, fixed_prompt(name), pruner, through="steps")
 
 
 @st.composite

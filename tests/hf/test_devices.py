@@ -18,7 +18,7 @@ PRUNER = EntropyPrune(2, ratio=0.6)
 WORDS = torch.full((3, 2), 7)
 
 
-@pytest.mark.parametrize("name", ["Llava", "LlavaNext-Mistral", "LlavaNextVideo", "LlavaOnevision"])
+@pytest.mark.parametrize("name", ["LlavaNext-Mistral", "LlavaOnevision"])
 @pytest.mark.filterwarnings(
     "ignore:_compile flag on create_block_mask", "ignore:.*torch.jit.script_method. is deprecated"
 )

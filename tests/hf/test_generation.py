@@ -3,15 +3,17 @@
 The reference generates without a cache, so that every step reads the whole sequence again.
 """
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import StaticCache
 
 from entropyprune_ref import EntropyPrune
 from entropyprune_ref.hf import pruned
-from tests.hf.prompts import Prompt, fixed_prompt
+from tests.hf.prompts import Part, Prompt, fixed_prompt, make_prompt
 from tests.hf.reference import Forced, masked_out, positioned, with_words
 from tests.hf.tiny import FAMILIES, IMAGE, VIDEO, WORDS, tiny_model
 
@@ -66,8 +68,7 @@ def test_pruned_generation_without_a_cache_prunes_alike_at_every_step(name: str)
         assert run.last.kept.shape[1] == kept.shape[1] + 3
 
 
-@every_family
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(("name", "attention"), [*((name, "sdpa") for name in FAMILIES), ("LlavaNext", "eager")])
 def test_pruned_generation_with_a_static_cache_is_that_with_a_growing_one(name: str, attention: str) -> None:
     model, prompt = tiny_model(name, attention=attention), fixed_prompt(name)
     with pruned(model, PRUNER):
@@ -78,6 +79,29 @@ def test_pruned_generation_with_a_static_cache_is_that_with_a_growing_one(name: 
     lengths = [int(static.past_key_values.get_seq_length(layer)) for layer in range(4)]
     assert lengths == [growing.past_key_values.get_seq_length(layer) for layer in range(4)]
     assert lengths[1] > lengths[2]
+
+
+@pytest.mark.parametrize("name", ["Llava", "LlavaNext", "Qwen2_5_VL"])
+def test_words_that_are_guessed_and_taken_back_leave_pruned_generation_as_it_is(name: str) -> None:
+    """Speculative decoding reads several words at once, and crops the cache where they are not the answer's."""
+    model, prompt = tiny_model(name), fixed_prompt(name).permuted([0])
+    with pruned(model, PRUNER):
+        one_by_one = generated(model, prompt, do_sample=False, max_new_tokens=12)
+        guessed = generated(model, prompt, do_sample=False, max_new_tokens=12, prompt_lookup_num_tokens=3)
+    assert guessed.sequences.tolist() == one_by_one.sequences.tolist()
+
+
+@torch.no_grad()
+def test_an_emptied_cache_is_a_new_one() -> None:
+    """What was pruned in it before does not count: a text is read whole, and so is what follows it."""
+    model, prompt = tiny_model("Llava"), fixed_prompt("Llava")
+    text = make_prompt("Llava", [[Part("words", 5)]] * 3).inputs | {"max_new_tokens": 4, "do_sample": False}
+    cache = StaticCache(config=model.config.text_config, max_cache_len=40)
+    wanted = model.generate(**text)
+    with pruned(model, PRUNER):
+        generated(model, prompt, past_key_values=cache)
+        cache.reset()
+        assert torch.equal(model.generate(**text, past_key_values=cache), wanted)
 
 
 @every_family
@@ -110,3 +134,29 @@ def test_a_second_turn_on_the_same_cache_goes_on_from_the_pruned_prompt(name: st
         wanted = model(**whole, use_cache=False).logits
     got = torch.stack([step[:, -1] for step in logits], dim=1)
     assert (got - wanted[:, -2:]).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("way", ["keywords", "config", "positional"])
+def test_steps_are_not_compiled_while_the_model_is_pruned(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the library compiles them for a static cache; hooks must run at every step."""
+    model, prompt = tiny_model("Llava"), fixed_prompt("Llava")
+    seen: list[bool] = []
+    real = type(model)._valid_auto_compile_criteria
+
+    def spy(self: Any, model_kwargs: Any, generation_config: Any) -> bool:
+        seen.append(generation_config.disable_compile)
+        return real(self, model_kwargs, generation_config)
+
+    monkeypatch.setattr(type(model), "_valid_auto_compile_criteria", spy)
+    config = copy.deepcopy(model.generation_config)
+    config.max_new_tokens = 3
+    inputs = dict(prompt.inputs)
+    with torch.no_grad(), pruned(model, PRUNER):
+        if way == "keywords":
+            model.generate(**inputs, max_new_tokens=3)
+        elif way == "config":
+            model.generate(**inputs, generation_config=config)
+        else:
+            model.generate(inputs.pop("input_ids"), config, **inputs)
+    assert seen and all(seen)
+    assert not config.disable_compile

@@ -9,13 +9,10 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from entropyprune_ref import EntropyPrune
 from entropyprune_ref.hf import hooks, masks, passes
 from entropyprune_ref.pruner import EntropyPrune as Pruner
 from entropyprune_ref.scorers import EntropyScorer
-from entropyprune_ref.scoring import PAPER
-from tests.hf.laws import Case, check
-from tests.hf.prompts import fixed_prompt
+from tests.hf.laws import check, fixed_case
 from tests.hf.tiny import FAMILIES, SHAPES
 
 Patch = pytest.MonkeyPatch
@@ -269,15 +266,6 @@ def families_for(mutant: Callable[[Patch], None]) -> list[str]:
 
 def head_dim() -> int:
     return SHAPES[0].head_dim
-
-
-def fixed_case(name: str) -> Case:
-    return Case(name, SHAPES[0], 1, fixed_prompt(name), EntropyPrune(2, ratio=0.6, convention=PAPER), through="steps")
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_the_right_pruner_passes(name: str) -> None:
-    check(fixed_case(name))
 
 
 @pytest.mark.parametrize(

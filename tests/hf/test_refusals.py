@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, StaticCache
 
 from entropyprune_ref import EntropyPrune
 from entropyprune_ref.hf import FAMILIES as TABLE
@@ -183,6 +183,23 @@ def test_pruned_refuses_masks_of_another_shape(model: Any) -> None:
         whole = torch.ones(3, 1, length, length, dtype=torch.bool)
         with pytest.raises(ValueError, match=rf"must have shape \(batch, tokens\) .* got shape \(3, 1, {length}"):
             model(**prompt.inputs | {"attention_mask": whole})
+        static = StaticCache(config=model.config.text_config, max_cache_len=length + 4)
+        whole = torch.ones(3, 1, length, length + 4, dtype=torch.bool)  # every token sees those behind it
+        with pytest.raises(ValueError, match="must be the causal mask of padded prompts"):
+            model(**prompt.inputs | {"attention_mask": whole}, past_key_values=static)
+
+
+def test_pruned_refuses_several_sequences_in_a_row(model: Any) -> None:
+    """The library tells them apart by positions that begin anew, where there is neither a mask nor a cache."""
+    prompt = make_prompt("Llava", [[Part("words", 1), Part("image", None), Part("words", 4)]])
+    inputs = {name: value for name, value in prompt.inputs.items() if name != "attention_mask"}
+    positions = torch.tensor([[*range(11), 0, 1, 2]])
+    with torch.no_grad(), pruned(model, PRUNER):
+        with pytest.raises(ValueError, match="position_ids must rise by one where there is no attention_mask"):
+            model(**inputs, position_ids=positions, use_cache=False)
+        with pytest.raises(ValueError, match="cu_seq_lens_q must be None while the model is pruned"):
+            model(**inputs, cu_seq_lens_q=torch.tensor([0, 11, 14]))
+        model(**inputs, position_ids=torch.arange(14)[None], use_cache=False)
 
 
 @torch.no_grad()

@@ -296,6 +296,46 @@ def test_a_weight_file_of_another_format_is_refused(model: Llava, tmp_path: Path
     refused(lambda: Llava.from_pretrained(path), ValueError, f"must hold a model in format '{FORMAT}', got 'pt'")
 
 
+GOOD = json.loads(CONFIG.to_json())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "KeyError: 'config'"),
+        ("", "JSONDecodeError: "),
+        ("[1]", "TypeError: "),
+        ("[" * 100_000, "RecursionError: "),
+        (json.dumps({"vision": 1, "decoder": 2, "vocabulary": 3}), "TypeError: "),
+        (json.dumps(GOOD | {"vision": {"layers": 2, "colour": 3}}), "TypeError: "),
+        (json.dumps({name: value for name, value in GOOD.items() if name != "decoder"}), "KeyError: 'decoder'"),
+        (json.dumps(GOOD | {"image_token": 99}), "ValueError: image_token must be between 0 and 11, got 99"),
+        (json.dumps(GOOD | {"vocabulary": [1, 2]}), "TypeError: vocabulary must be a str, got int 1"),
+        (
+            json.dumps(GOOD | {"decoder": GOOD["decoder"] | {"hidden": "12"}}),
+            "TypeError: hidden must be an int, got str '12'",
+        ),
+        (
+            json.dumps(GOOD | {"decoder": GOOD["decoder"] | {"layers": 10_000_000}}),
+            "ValueError: 10000000 layers for",
+        ),
+        (
+            json.dumps(GOOD | {"vision": GOOD["vision"] | {"layers": 10_000_000}}),
+            "ValueError: ",
+        ),
+    ],
+)
+def test_a_weight_file_with_a_configuration_that_makes_no_model_is_refused(
+    model: Llava, tmp_path: Path, text: str | None, reason: str
+) -> None:
+    """At once: ten million layers are not built first. The message names the file and what is wrong with it."""
+    path = tmp_path / "model.safetensors"
+    save_file(model.state_dict(), path, {"format": FORMAT} | ({} if text is None else {"config": text}))
+    refused(
+        lambda: Llava.from_pretrained(path), ValueError, f"{path} must hold the configuration of a model, got {reason}"
+    )
+
+
 def test_a_weight_file_must_hold_the_tensors_of_its_configuration(model: Llava, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     metadata = {"format": FORMAT, "config": model.config.to_json()}

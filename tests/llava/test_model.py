@@ -439,12 +439,21 @@ def test_questions_as_text_are_ids_padded_at_the_left() -> None:
 
 
 def test_generate_answers_in_words() -> None:
+    """The likeliest words one by one, spelled out, up to the end and without what is no word."""
     config = tiny_config()
-    model, images = random_llava(config), make_batch([[1, -1], [1, -1]], config, 0).images
-    answer = model.generate(images, ["what color", "what color is circle"], max_new_tokens=4)
-    vocabulary = Vocabulary(WORDS)
-    assert answer.texts == [vocabulary.decode(row) for row in answer.tokens.tolist()]
-    assert len(answer.texts) == 2 and isinstance(answer.texts[0], str)
+    model, images = random_llava(config, 1), make_batch([[1, -1], [1, -1]], config, 0).images
+    questions = ["what color", "what color is circle"]
+    answer = model.generate(images, questions, max_new_tokens=4)
+    for row, question in enumerate(questions):
+        ids = torch.tensor([Vocabulary(WORDS).prompt(question, config.vision.patches)])
+        words: list[str] = []
+        while len(words) < 4 and "<eos>" not in words:
+            more = torch.tensor([[WORDS.index(word) for word in words]], dtype=torch.int64)
+            logits = model(images[row : row + 1], torch.cat([ids, more], dim=1)).logits[0, -1]
+            words.append(WORDS[int(logits.argmax())])
+        spelled = words[: words.index("<eos>")] if "<eos>" in words else words
+        assert answer.texts[row] == " ".join(word for word in spelled if not word.startswith("<"))
+    assert len(answer.texts) == 2 and any(answer.texts)
 
 
 def test_pixels_lie_between_minus_one_and_one() -> None:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "mutate"
 COPIED = ("entropyprune_ref", "tests", "results", "pyproject.toml", "README.md")
 ENVIRONMENT = {
-    "HYPOTHESIS_PROFILE": "quick",
+    "HYPOTHESIS_PROFILE": "ci",
     "PYTHONDONTWRITEBYTECODE": "1",  # two changes within one second would share their bytecode
     "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
@@ -55,8 +55,10 @@ def run(name: str, room: Room) -> None:
             shutil.copytree(ROOT / entry, tree / entry, ignore=shutil.ignore_patterns("__pycache__"))
         elif (ROOT / entry).exists():
             shutil.copy(ROOT / entry, tree / entry)
+    shutil.copytree(tree / "entropyprune_ref", folder / "unchanged" / "entropyprune_ref", dirs_exist_ok=True)
     socket = Path("/tmp") / f"mutate-{os.getpid()}-{name}"  # the path of a socket must be short
     asked = [sys.executable, "-S", str(tree / "tests/mutation/warm.py"), "ask", str(socket), *room.tests]
+    asked += [f"entropyprune_ref/{module}" for module in room.modules]
     config.write_text(_config(room, " ".join(asked)))
     modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
     tests = _digest(sorted((tree / "tests").rglob("*.py")))
@@ -150,7 +152,7 @@ def _results(folder: Path) -> tuple[Counter[str], list[tuple[str, str, str]]]:
             counts["noticed"] += 1
         elif outcome == "SURVIVED":
             counts["survived"] += 1
-            survivors.append((module, *_change(folder / "tree" / module, operator, arguments, occurrence)))
+            survivors.append((module, *_change(folder / "unchanged" / module, operator, arguments, occurrence)))
     return counts, survivors
 
 
@@ -160,7 +162,9 @@ def _change(path: Path, operator: str, arguments: str | None, occurrence: int) -
     from cosmic_ray.plugins import get_operator
 
     before = path.read_text()
-    after = mutate_code(before, get_operator(operator)(**json.loads(arguments or "{}")), occurrence) or before
+    given = json.loads(arguments or "{}")
+    given = json.loads(given) if isinstance(given, str) else given
+    after = mutate_code(before, get_operator(operator)(**given), occurrence) or before
     pairs = zip(before.splitlines(), after.splitlines(), strict=False)
     return next(((old.strip(), new.strip()) for old, new in pairs if old != new), ("", ""))
 

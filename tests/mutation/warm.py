@@ -1,9 +1,12 @@
-"""Runs pytest in a fork of a process that has imported everything but the package: seconds for each change, not tens.
+"""Runs pytest in forks of a process that has imported everything but the package: seconds for each change, not tens.
+
+Test files are run one by one, each in a fork of its own, up to the first that fails.
 
 python -m tests.mutation.warm serve SOCKET       # until it is killed
 python -m tests.mutation.warm ask SOCKET TEST... # the exit code is pytest's, in the current folder
 """
 
+import contextlib
 import json
 import os
 import select
@@ -45,10 +48,12 @@ def serve(path: str) -> None:
             client, _ = listener.accept()
             with client:
                 request = json.loads(client.recv(1 << 16))
-                client.sendall(bytes([_forked(client, **request)]))
+                codes = (_forked(client, request["folder"], test) for test in request["tests"])
+                with contextlib.suppress(BrokenPipeError):
+                    client.sendall(bytes([next((code for code in codes if code), 0)]))
 
 
-def _forked(client: socket.socket, folder: str, tests: list[str]) -> int:
+def _forked(client: socket.socket, folder: str, test: str) -> int:
     """The exit code of pytest in a child; the child is killed as soon as the client hangs up."""
     child = os.fork()
     if child == 0:
@@ -56,7 +61,7 @@ def _forked(client: socket.socket, folder: str, tests: list[str]) -> int:
         try:
             os.setsid()
             client.close()
-            code = _pytest(folder, tests)
+            code = _pytest(folder, test)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -72,7 +77,7 @@ def _forked(client: socket.socket, folder: str, tests: list[str]) -> int:
             return 70
 
 
-def _pytest(folder: str, tests: list[str]) -> int:
+def _pytest(folder: str, test: str) -> int:
     import pytest
 
     os.chdir(folder)
@@ -80,7 +85,7 @@ def _pytest(folder: str, tests: list[str]) -> int:
     silence = os.open(os.path.join(folder, "last.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", UNREWRITTEN, *tests]))
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", UNREWRITTEN, test]))
 
 
 def ask(path: str, tests: list[str]) -> int:

@@ -22,7 +22,7 @@ from entropyprune_ref.hf.curves import entropy_curve
 from entropyprune_ref.hf.sheets import plain_sheet
 from entropyprune_ref.pictures.sheets import save_sheets
 from tests.real.conftest import Run, scene
-from tests.real.tiny import model_of
+from tests.real.tiny import LLAVA_TEMPLATE, model_of
 
 Checkpoint = Callable[[str], Path]
 QUESTION = "what is this ?"
@@ -160,6 +160,40 @@ def test_prune_answers_whole_and_pruned_and_draws_what_was_kept(
     )
 
 
+def copied(source: Path, target: Path, *without: str) -> Path:
+    """A checkpoint without some of its files."""
+    target.mkdir()
+    for path in source.iterdir():
+        if not path.name.startswith(without):
+            (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_load_reader_finds_the_chat_template_of_older_checkpoints(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    older = copied(checkpoint("llava"), tmp_path / "older", "chat_template")
+    assert load_reader(str(older)).tokenizer.chat_template is None
+    (older / "chat_template.json").write_text(json.dumps({"chat_template": LLAVA_TEMPLATE}))
+    expected = load_reader(str(checkpoint("llava"))).prompt(QUESTION, images=[scene(60, 90)])
+    assert load_reader(str(older)).prompt(QUESTION, images=[scene(60, 90)]).text == expected.text
+    (older / "chat_template.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"chat_template\.json of .* must hold a chat template"):
+        load_reader(str(older))
+
+
+def test_a_local_folder_needs_no_network(
+    run: Run, checkpoint: Checkpoint, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object, **options: object) -> None:
+        raise AssertionError("a connection was asked for")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.socket.connect", refused)
+    monkeypatch.setattr("socket.getaddrinfo", refused)
+    arguments = ("--model", checkpoint("qwen2_5_vl"), "--image", pictures / "a.png")  # without a chat template
+    code, _, err = run("prune", *arguments, *PROMPT, "--keep", 3, "--rounds", 1, "--out", tmp_path / "kept.png")
+    assert code == 0, err
+
+
 def test_prune_prints_both_answers_and_what_they_cost(
     run: Run, checkpoint: Checkpoint, pictures: Path, tmp_path: Path
 ) -> None:
@@ -248,21 +282,9 @@ def test_commands_on_real_models_refuse_bad_input_in_one_line(
     run: Run, checkpoint: Checkpoint, pictures: Path, tmp_path: Path
 ) -> None:
     good = checkpoint("llava")
-    bare = tmp_path / "bare"  # no tokenizer and no image processor
-    bare.mkdir()
-    for path in good.iterdir():
-        if path.name.startswith(("model", "config", "generation")):
-            (bare / path.name).write_bytes(path.read_bytes())
-    unprocessed = tmp_path / "unprocessed"
-    unprocessed.mkdir()
-    for path in good.iterdir():
-        if path.name != "preprocessor_config.json":
-            (unprocessed / path.name).write_bytes(path.read_bytes())
-    torn = tmp_path / "torn"  # a shard is missing
-    torn.mkdir()
-    for path in sorted(good.iterdir())[:-1]:
-        if not path.name.startswith("model-00002"):
-            (torn / path.name).write_bytes(path.read_bytes())
+    bare = copied(good, tmp_path / "bare", "tokenizer", "chat_template", "preprocessor")
+    unprocessed = copied(good, tmp_path / "unprocessed", "preprocessor")
+    torn = copied(good, tmp_path / "torn", "model-00002")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")

@@ -1,5 +1,7 @@
 """Prompts of real models: placeholders and pixels as the library's processors make them, and tokens that lie right."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +119,21 @@ def test_frames_of_qwen_span_two_in_time() -> None:
     other = reader.prompt(QUESTION, images=[second]).inputs["pixel_values"].unflatten(1, (3, 2, 196))
     assert torch.equal(mixed[:, :, 0], image.unflatten(1, (3, 2, 196))[:, :, 0])
     assert torch.equal(mixed[:, :, 1], other[:, :, 0])
+
+
+def test_positions_that_the_page_draws_are_those_of_the_model() -> None:
+    path = Path(__file__).parents[2] / "docs" / "figures" / "layouts.py"
+    spec = importlib.util.spec_from_file_location("layouts", path)
+    assert spec is not None and spec.loader is not None
+    layouts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(layouts)
+    for before, rows, columns, after in ((3, 3, 4, 2), (1, 5, 2, 3)):
+        image = rows * columns
+        kinds = torch.tensor([[0] * before + [1] * image + [0] * after])
+        ids = torch.where(kinds == 1, 6, 10)
+        model, grid = model_of("qwen2_5_vl").model, torch.tensor([[1, 2 * rows, 2 * columns]])
+        found, _ = model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grid)
+        assert found[:, 0].tolist() == list(layouts.positions(before, rows, columns, after).values())
 
 
 def test_prompt_without_a_chat_template_has_the_familys_own() -> None:

@@ -3,6 +3,9 @@
 /** A ranking of tokens, best first, from its packed form: one byte a token, in base 64. */
 export const unpacked = (text) => Array.from(atob(text), (character) => character.charCodeAt(0));
 
+/** The words of a row of answers: a letter each, A for the first. */
+export const spoken = (letters, words) => Array.from(letters, (letter) => words[letter.charCodeAt(0) - 65]);
+
 /** The tokens that are kept, in their order in the prompt. */
 export const kept = (ranking, keep) => ranking.slice(0, keep).sort((a, b) => a - b);
 

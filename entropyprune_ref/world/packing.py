@@ -8,7 +8,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from entropyprune_ref.llava.vocabulary import Vocabulary
-from entropyprune_ref.world.questions import Question
+
+from .questions import Question
 
 IGNORED = -100
 """Target of a slot that is not judged."""
@@ -37,12 +38,16 @@ class Packed:
         )
         return Packed(ids, targets, positions, self.slots)
 
+    def to(self, device: torch.device) -> "Packed":
+        """Returns the same on a device."""
+        return Packed(self.ids.to(device), self.targets.to(device), self.positions.to(device), self.slots)
+
     def mask(self, prefix: int) -> Bool[Tensor, "1 1 tokens keys"]:
         """Returns which keys every question token may look at: the cached prefix, and its own question so far."""
-        order = torch.arange(self.ids.shape[1])
+        order = torch.arange(self.ids.shape[1], device=self.ids.device)
         question = order // self.slots
         own = (question[None, :] == question[:, None]) & (order[None, :] <= order[:, None])
-        return torch.cat([torch.ones(len(order), prefix, dtype=torch.bool), own], dim=1)[None, None]
+        return torch.cat([own.new_ones(len(order), prefix), own], dim=1)[None, None]
 
 
 def pack(questions: Sequence[Sequence[Question]], vocabulary: Vocabulary, prefix: int) -> Packed:

@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from entropyprune_ref.evaluation.card import (
+from entropyprune_ref.evaluation.card import margin, model_card, shipped
+from entropyprune_ref.evaluation.plan import GROUND_TRUTH, Cell, Plan
+from entropyprune_ref.evaluation.run import Outcome
+from entropyprune_ref.evaluation.summary import chance, summarise
+from entropyprune_ref.evaluation.tables import (
     accuracy_by_kind,
     accuracy_by_scorer,
     collapse_table,
     drop_everything,
-    margin,
-    model_card,
 )
-from entropyprune_ref.evaluation.cells import GROUND_TRUTH, Cell, Outcome, Plan
-from entropyprune_ref.evaluation.statistics import mean_interval, summarise
 from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig
+from entropyprune_ref.world.questions import ask
+from entropyprune_ref.world.scenes import draw_scene
 
 KINDS = ("color", "count")
 IMAGES = 50
@@ -91,10 +93,41 @@ def test_tables_show_the_numbers(summary: dict) -> None:
 
 def test_model_card_states_accuracy_and_margin(summary: dict) -> None:
     recipe = {"seed": 0, "vision_steps": 1, "vision_batch": 2, "decoder_steps": 3, "batch": 4, "asked": list(KINDS)}
-    card = model_card({"recipe": recipe, "hours": 0.5, "threads": 2}, summary)
+    card = model_card({"recipe": recipe, "hours": 0.5, "device": "abacus"}, summary)
     assert "| mean | 95.0 (" in card
     assert "beats random selection by 60.0 points" in " ".join(card.split())
 
 
-def test_mean_interval_of_one_image_knows_nothing() -> None:
-    assert mean_interval(np.array([1.0]))[1:] == (-np.inf, np.inf)
+def test_tables_show_the_floors(summary: dict) -> None:
+    """With nothing kept all is wrong here; the best blind answer is right as often as its answer is frequent."""
+    shown = accuracy_by_scorer([summary], 1)
+    assert "| *none kept* | 0.0 |" in shown
+    answers = [ask(draw_scene(42, index), 42, index, KINDS) for index in range(IMAGES)]
+    most = [
+        max(row.count(value) for value in row) for row in zip(*[[q.answer for q in a] for a in answers], strict=True)
+    ]
+    assert summary["chance"] == {kind: count / IMAGES for kind, count in zip(KINDS, most, strict=True)}
+    assert f"| *chance* | {100 * sum(most) / IMAGES / 2:.1f} |" in shown
+
+
+def test_summarise_keeps_single_verdicts(summary: dict, outcome: Outcome) -> None:
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(summary["verdicts"]["random 1 16"]), dtype=np.uint8))
+    assert (bits[: 2 * IMAGES].reshape(IMAGES, 2) == outcome.correct[2]).all()
+
+
+def test_shipped_is_the_sharpest_of_the_good_ones(summary: dict) -> None:
+    """The rule reads types of question and sharpness; a better scorer changes nothing."""
+
+    def seed(number: int, sharpness: float, count: float) -> dict:
+        kinds = {"color": [1.0, 1.0, 1.0], "count": [count, count, count]}
+        cells = [{**cell(summary, "unpruned"), "layer": 3, "keep": 144, "kinds": kinds}]
+        return {**summary, "seed": number, "cells": cells, "collapse": {"trained": {"sharpness": sharpness}}}
+
+    assert shipped([seed(0, 2.0, 0.98), seed(1, 3.0, 0.99), seed(2, 9.0, 0.979)])["seed"] == 1
+    with pytest.raises(ValueError, match="at least 98% on every question type"):
+        shipped([seed(2, 9.0, 0.97)])
+
+
+def test_chance_is_the_share_of_the_most_frequent_answer() -> None:
+    """Yes and no are balanced, so that blind guessing is right about half the time: four deviations are 0.14."""
+    assert abs(chance(Plan(images=200, kinds=("exist",)))["exist"] - 0.5) < 0.14
