@@ -254,7 +254,7 @@ IN_SHORT = [(name, DTYPES[(number + by) % 4]) for number, name in enumerate(VARI
     ids=str,
 )
 def test_correct_selections_never_fail(name: str, dtype: torch.dtype) -> None:
-    report = check("select_tokens", VARIANTS[name], dtype=dtype, size=SIZE)
+    report = check("select_tokens", VARIANTS[name], dtype=dtype, size=SIZE, time_limit=60)
     assert report.passed, str(report)
 
 
