@@ -30,7 +30,9 @@ def cases() -> Iterator[VectorCase]:
     states = Recipe("real/states", (3, 576, 48))
     yield _entropy("layer_entropy", None, "real_states", "576 visual tokens at three layers", "NoCentring", states)
     features = Recipe("real/features", (2880, 40), dtype=torch.bfloat16)
-    yield _entropy("matrix_entropy", None, "real_features", "2,880 tokens in bfloat16", "NoCentring PowerIteration", features)
+    yield _entropy(
+        "matrix_entropy", None, "real_features", "2,880 tokens in bfloat16", "NoCentring PowerIteration", features
+    )
     for tokens, keep in ((2880, 490), (23_040, 300)):
         scores = Recipe(f"real/scores/{tokens}", (tokens,), low=0, high=2000, divide=64)
         inputs = {"scores": scores.drawn(), "keep": keep}
