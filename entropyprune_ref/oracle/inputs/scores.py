@@ -137,13 +137,13 @@ def _one_at_the_cut(
 
 
 FAMILIES: dict[str, Builder] = {
-    "one at the cut": _one_at_the_cut,
     "distinct": _distinct,
     "plateaus": _plateaus,
     "tie at the cut": _tie_at_the_cut,
     "near-tie at the cut": _near_tie_at_the_cut,
     "signed zeros": _signed_zeros,
     "magnitudes": _magnitudes,
+    "one at the cut": _one_at_the_cut,
 }
 """The builders by the name of their family."""
 
