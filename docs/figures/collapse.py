@@ -27,6 +27,7 @@ def results() -> tuple[dict[str, Any], ...]:
 def both() -> Figure:
     """Curves of single images and their mean, trained and with random weights."""
     figure, axes = plt.subplots(1, 2)
+    span = max(float(curves(trained, IMAGES).max() - curves(trained, IMAGES).min()) for trained in (True, False))
     for place, trained in zip(axes, (True, False), strict=True):
         values = curves(trained, IMAGES).numpy()
         found = collapse_layer(curves(trained, IMAGES))
@@ -36,7 +37,7 @@ def both() -> Figure:
         if found.layer is not None:
             place.axvline(found.layer, color="C1", linestyle="--")
             place.text(found.layer + 0.08, values.max(), f"layer {found.layer}", color="C1", va="top")
-        place.set(xlabel="state", xticks=states)
+        place.set(xlabel="state", xticks=states, ylim=(values.max() - span - 0.05, values.max() + 0.05))
         place.set_title("trained" if trained else "random weights", fontsize=10)
     axes[0].set_ylabel("entropy of the visual tokens, nats")
     return figure

@@ -3,6 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from _model import queries, scenes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from entropyprune_ref.pruning import select_tokens
@@ -23,6 +25,10 @@ def maps() -> Figure:
             place.imshow(token_entropy(scored, convention).reshape(side, side).numpy(), cmap="viridis")
     for place, name in zip(axes[0], ("image", *(name.upper() for name in CONVENTIONS)), strict=True):
         place.set_title(name, fontsize=9)
+    scale = ScalarMappable(Normalize(0, 1), cmap="viridis")
+    bar = figure.colorbar(scale, ax=axes, shrink=0.7, pad=0.02, ticks=[0, 1])
+    bar.ax.set_yticklabels(["lowest\nof its map", "highest"], fontsize=8)
+    bar.outline.set_visible(False)
     for place in axes.flat:
         place.set(xticks=[], yticks=[])
         for edge in place.spines.values():

@@ -6,6 +6,7 @@ while the site is served, a tutorial runs again only when it or the package has 
 
 import base64
 import hashlib
+import io
 import os
 import re
 from functools import cache
@@ -14,13 +15,18 @@ from typing import Any
 
 import jupytext
 import nbformat
+import numpy as np
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "tutorials"
+LOOK = Path(__file__).parent / "tutorials.mplrc"
+INK, DARK_INK = (0x26, 0x29, 0x2E), (0xDD, 0xE1, 0xE8)
+"""Of the plots in the light scheme, as `tutorials.mplrc` has it, and in the dark one."""
 ALT = re.compile(r"^# alt: (.+)\n", re.MULTILINE)
 
 
@@ -50,7 +56,7 @@ def page_of(script: Path) -> dict[str, str | bytes]:
     only = os.environ.get("DOCS_ONLY")
     run = os.environ.get("DOCS_TUTORIALS") != "0" and (not only or f"tutorials/{script.stem}.md" in only)
     if run:
-        key = hashlib.sha256((script.read_text() + package_digest()).encode()).hexdigest()[:24]
+        key = hashlib.sha256((script.read_text() + LOOK.read_text() + package_digest()).encode()).hexdigest()[:24]
         kept = CACHE / f"{script.stem}-{key}.ipynb"
         if kept.is_file():
             notebook = nbformat.read(kept, as_version=4)
@@ -77,6 +83,7 @@ def execute(notebook: Any, script: Path) -> None:
         extra_arguments=["--log-level=ERROR", "--InlineBackend.figure_formats=retina"],
     )
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    os.environ["MATPLOTLIBRC"] = str(LOOK)
     try:
         client.execute()
     except CellExecutionError as error:
@@ -105,11 +112,13 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
                 if alt is None:
                     raise PluginError(f"{script.name}: a cell that draws must begin with '# alt: what is seen'")
                 pictures += 1
-                target = f"tutorials/{script.stem}-{pictures}.png"
-                files[target] = base64.b64decode(data["image/png"])
+                plot = base64.b64decode(data["image/png"])
                 size = output.metadata.get("image/png", {})
                 width = f" width={size['width']}" if "width" in size else ""
-                parts.append(f"![{alt[1]}]({script.stem}-{pictures}.png){{ .plot{width} }}")
+                for scheme, content in (("light", plot), ("dark", in_dark_ink(plot))):
+                    name = f"{script.stem}-{pictures}.{scheme}.png"
+                    files[f"tutorials/{name}"] = content
+                    parts.append(f"![{alt[1]}]({name}#only-{scheme}){{ .plot loading=lazy{width} }}")
             elif output.output_type == "stream":
                 parts.append(f"```{{ .text .output }}\n{output.text.rstrip()}\n```")
             elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing
@@ -117,6 +126,16 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
     where, title, *rest = parts
     files[f"tutorials/{script.stem}.md"] = "\n\n".join([title, where, *rest]) + "\n"
     return files
+
+
+def in_dark_ink(plot: bytes) -> bytes:
+    """Returns a plot, a PNG without background, with the ink of the dark scheme; its other colours stay."""
+    pixels = np.array(Image.open(io.BytesIO(plot)).convert("RGBA"))
+    ink = (abs(pixels[..., :3].astype(int) - INK) <= 4).all(axis=-1)
+    pixels[ink, :3] = DARK_INK
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
 
 
 def merged(outputs: list[Any]) -> list[Any]:

@@ -1,14 +1,18 @@
 """What pages ask for is made from the code, and what does not exist fails the build."""
 
+import base64
 import importlib
+import io
 import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
@@ -127,13 +131,21 @@ def test_a_plot_without_a_text_fails_the_build(tmp_path: Path) -> None:
         tutorials.nbformat.v4.new_markdown_cell("# 1. Wrong"),
         tutorials.nbformat.v4.new_code_cell("plt.plot([1])"),
     ]
-    cells[1].outputs = [tutorials.nbformat.v4.new_output("display_data", {"image/png": "aGVsbG8="})]
+    pixels = np.array([[[0x26, 0x29, 0x2E, 255], [0xD5, 0x5E, 0x00, 255], [0, 0, 0, 0]]], dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    data = {"image/png": base64.b64encode(buffer.getvalue()).decode()}
+    cells[1].outputs = [tutorials.nbformat.v4.new_output("display_data", data)]
     notebook = tutorials.nbformat.v4.new_notebook(cells=cells)
     with pytest.raises(PluginError, match="must begin with '# alt"):
         tutorials.rendered(notebook, tmp_path / "01_wrong.py")
     cells[1].source = "# alt: a line\n" + cells[1].source
     page = tutorials.rendered(notebook, tmp_path / "01_wrong.py")
-    assert page["tutorials/01_wrong-1.png"] == b"hello" and "![a line](01_wrong-1.png)" in page["tutorials/01_wrong.md"]
+    assert page["tutorials/01_wrong-1.light.png"] == buffer.getvalue()
+    dark = np.array(Image.open(io.BytesIO(page["tutorials/01_wrong-1.dark.png"])))
+    assert dark.tolist() == [[[0xDD, 0xE1, 0xE8, 255], [0xD5, 0x5E, 0x00, 255], [0, 0, 0, 0]]]  # the ink alone
+    for scheme in ("light", "dark"):
+        assert f"![a line](01_wrong-1.{scheme}.png#only-{scheme})" in page["tutorials/01_wrong.md"]
 
 
 def test_a_failing_tutorial_fails_the_build(tmp_path: Path) -> None:
