@@ -239,8 +239,8 @@ def random_sharpness(layers: int, *, draws: int = 10_000, seed: int = 0) -> Floa
 
     Args:
         layers: Drops in a curve, at least 3.
-        draws: Curves.
-        seed: Of the draws.
+        draws: Number of curves.
+        seed: Seed of the draws.
 
     Returns:
         Ascending, one value for each curve that has a drop at all.
@@ -273,7 +273,7 @@ def smooth_sharpness(layers: int, ratio: float) -> float:
 
     Args:
         layers: Drops in the curve, at least 3.
-        ratio: Of neighbouring drops, strictly between 0 and 1.
+        ratio: Ratio of neighbouring drops, strictly between 0 and 1.
 
     Raises:
         TypeError: A number of the wrong kind.
