@@ -173,7 +173,7 @@ def test_build_of_scores_refuses_what_it_does_not_know() -> None:
         scores.build(Case("noisy", {}), torch.float64)
     with pytest.raises(ValueError, match=r"numbers must be those of 'distinct', got {'batch': \[\]}"):
         scores.build(Case("distinct", {"batch": []}), torch.float64)
-    with pytest.raises(ValueError, match="layout must be one of 'transposed', 'strided', 'offset', got 'spiral'"):
+    with pytest.raises(ValueError, match=r"layout must be one of .*, got 'spiral'"):
         scores.build(Case("view", {"batch": [], "tokens": 2, "layout": "spiral", "seed": 0}), torch.float64)
 
 
@@ -254,7 +254,7 @@ IN_SHORT = [(name, DTYPES[(number + by) % 4]) for number, name in enumerate(VARI
     ids=str,
 )
 def test_correct_selections_never_fail(name: str, dtype: torch.dtype) -> None:
-    report = check("select_tokens", VARIANTS[name], dtype=dtype, size=SIZE)
+    report = check("select_tokens", VARIANTS[name], dtype=dtype, size=SIZE, time_limit=60)
     assert report.passed, str(report)
 
 

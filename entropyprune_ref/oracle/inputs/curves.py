@@ -35,6 +35,7 @@ FAMILIES = (
     "noisy decay",
     "near tie",
     "pair of drops",
+    "one against many",
 )
 """Names of the families."""
 
@@ -53,6 +54,7 @@ def build(case: Case, dtype: torch.dtype) -> Tensor:
         raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {case.family!r}")
     special: dict[str, Callable[..., Tensor]] = {
         "pair of drops": _pair_of_drops,
+        "one against many": _one_against_many,
         "noisy decay": _noisy_decay,
         "near tie": _near_tie,
         "two camps": _two_camps,
@@ -107,6 +109,13 @@ def _pair_of_drops(dtype: torch.dtype, layers: int, at: list[int], drops: list[i
     for layer, drop in zip(at, drops, strict=True):
         falls[layer - 1] = drop
     return _from_drops(dtype, [falls])
+
+
+def _one_against_many(dtype: torch.dtype, samples: int, sample: int, drop: int) -> Tensor:
+    """All samples but one drop by an eighth of a nat into state 1, the one by `drop` eighths into state 2."""
+    falls = [[1, 0, 0]] * samples
+    falls[sample] = [0, drop, 0]
+    return _from_drops(dtype, falls)
 
 
 def _with_axis(heights: Tensor, axis: bool) -> Tensor:
@@ -306,8 +315,13 @@ def real(setting: Setting) -> list[Case]:
         for layer in (1, 6, 71, 301, 1100, *(edge + by for edge in EDGES for by in (-1, 0, 1, 2)))
         for drops in ([10, 13], [13, 10])
     ]
+    ones = [
+        Case("one against many", {"samples": 1100, "sample": sample, "drop": drop})
+        for sample in (0, 5, 70, 300, 1099, *(edge + by for edge in EDGES for by in (-1, 0)))
+        for drop in (1500, 800)
+    ]
     noisy = {"samples": 200, "layers": 80, "rate": 0.05, "noise": 0.1, "seed": seed, "axis": True}
-    return [*deep, *camps, Case("noisy decay", noisy), *pairs]
+    return [*deep, *camps, Case("noisy decay", noisy), *pairs, *ones]
 
 
 EDGES = (8, 16, 32, 64, 128, 256, 1024)

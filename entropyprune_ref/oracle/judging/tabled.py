@@ -1,6 +1,7 @@
 """The generated bugs, counted by operator and contract: how many there are, are right after all, and are caught."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import sha256
@@ -37,7 +38,7 @@ def digest() -> str:
 
 def setting_of(entry: Generated) -> Setting:
     """Generated bugs are checked in float64, at the default size."""
-    return Setting(entry.contract, entry.convention, torch.float64)
+    return Setting(entry.contract, entry.convention, torch.float64, time_limit=math.inf)
 
 
 def measure_generated(*, progress: Progress | None = None) -> dict[str, Any]:
