@@ -1,5 +1,6 @@
 """Arguments, everywhere: numpy's numbers are numbers, and what is no argument is refused by name, at once."""
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Iterator
@@ -52,7 +53,16 @@ from entropyprune_ref.flops import (
 )
 from entropyprune_ref.gram import centred, density_matrix
 from entropyprune_ref.llava import DecoderConfig, LlavaConfig, VisionConfig
-from entropyprune_ref.pruning import average_tokens, budgets, gather_index, kept_mask, prune_plan, selection, split_keep
+from entropyprune_ref.pruning import (
+    PrunePlan,
+    average_tokens,
+    budgets,
+    gather_index,
+    kept_mask,
+    prune_plan,
+    selection,
+    split_keep,
+)
 from entropyprune_ref.scorers import RIVALS, Duplication, Random
 from tests.helpers import make_batch, random_llava, tiny_config
 from tests.test_scorers import view_of
@@ -163,6 +173,33 @@ def test_every_argument_can_be_given_by_name(module: ModuleType) -> None:
     for function in filter(inspect.isfunction, own):
         kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
         assert inspect.Parameter.POSITIONAL_ONLY not in kinds, function
+
+
+VALUES = (
+    PrunePlan(1, 2),
+    PAPER,
+    collapse_layer(CURVE),
+    EntropyPrune(1, 2),
+    LLAVA_1_5_7B,
+    CLIP_VIT_L_14_336,
+    ProjectorSize(1, 2),
+    Flops(),
+    Formula("x"),
+    tiny_config(),
+    tiny_config().vision,
+    tiny_config().decoder,
+    Random(),
+    Duplication(),
+)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_cannot_be_changed_and_can_be_keys(value: Any) -> None:
+    """What was judged once stays as it was."""
+    for field in dataclasses.fields(value):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, field.name, None)
+    assert {value: 1}[dataclasses.replace(value)] == 1
 
 
 # What is no argument

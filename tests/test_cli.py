@@ -81,9 +81,22 @@ def saved(image: np.ndarray, path: Path) -> Path:
 # the demonstration
 
 
-def test_demo_prints_what_it_found_and_writes_a_picture(run: Run, weights: Path, tmp_path: Path) -> None:
+def test_demo_says_in_fifteen_lines_what_it_found(run: Run, weights: Path, tmp_path: Path) -> None:
+    code, out, _ = run("demo", "--weights", weights, "--images", 3, "--rounds", 1, "--out", tmp_path / "new")
+    assert code == 0 and len(out.splitlines()) <= 15
+    for name in ("Unpruned", "collapse", "PAPER", "random", "best rival", "ground truth", "FLOPs", "time", "--full"):
+        assert name in out
+    assert [line.split()[0] for line in out.splitlines() if line.lstrip()[:2] in ("48", "32", "16")][:3] == [
+        "48",
+        "32",
+        "16",
+    ]
+    assert (tmp_path / "new" / "demo.png").is_file() and str(tmp_path / "new" / "demo.png") in out
+
+
+def test_full_demo_prints_every_table_and_writes_a_picture(run: Run, weights: Path, tmp_path: Path) -> None:
     code, out, _ = run(
-        "demo", "--weights", weights, "--images", 3, "--layer", 2, "--rounds", 1, "--out", tmp_path / "new"
+        "demo", "--full", "--weights", weights, "--images", 3, "--layer", 2, "--rounds", 1, "--out", tmp_path / "new"
     )
     assert code == 0
     for name in (*METHOD, *COMPARED, "ground-truth", "Unpruned", "FLOPs", "prefill time", "as asked"):
@@ -96,7 +109,7 @@ def test_demo_prints_what_it_found_and_writes_a_picture(run: Run, weights: Path,
 
 def test_demo_json_is_one_object_on_stdout(run: Run, weights: Path, tmp_path: Path) -> None:
     code, out, _ = run(
-        "demo", "--weights", weights, "--images", 3, "--seed", 5, "--rounds", 1, "--out", tmp_path, "--json"
+        "demo", "--full", "--weights", weights, "--images", 3, "--seed", 5, "--rounds", 1, "--out", tmp_path, "--json"
     )
     found = json.loads(out)
     assert code == 0
@@ -139,14 +152,17 @@ def test_demo_that_keeps_every_token_changes_no_answer(bundled: Llava) -> None:
     assert found.budgets[0].decoder == found.unpruned_cost.decoder
 
 
-def test_demo_compares_with_layer_1_unless_a_layer_is_asked_for(model: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_demo_compares_with_layer_1_unless_a_layer_is_asked_for(
+    model: Llava, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The collapse that is found is given: at layer 2, where there is a layer before it, and at layer 1."""
-    asked = run_demo(model, images=2, layer=2, keeps=(16,), rounds=1)
+    asked = run_demo(model, images=2, layer=2, keeps=(16,), rounds=1, full=True)
     assert (asked.at.layer, asked.earlier) == (2, None)
     for curve, layer, earlier in (([3.0, 3.0, 1.0, 1.0], 2, 1), ([3.0, 1.0, 1.0, 1.0], 1, None)):
         found = collapse_layer(torch.tensor(curve))
         monkeypatch.setattr("entropyprune_ref.demo.run.collapse_layer", lambda _, found=found: found)
-        chosen = run_demo(model, images=2, keeps=(16,), rounds=1)
+        chosen = run_demo(model, images=2, keeps=(16,), rounds=1, full=True)
+        assert run_demo(model, images=2, keeps=(16,), rounds=1).earlier is None
         assert chosen.at.layer == layer
         assert (None if chosen.earlier is None else chosen.earlier.layer) == earlier
 

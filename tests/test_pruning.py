@@ -373,6 +373,20 @@ def test_gather_index_is_the_identity_if_nothing_is_dropped(batch: int, length: 
     assert real.all()
 
 
+@pytest.mark.parametrize("sequence", [100, 640, 2_944])
+def test_gather_index_keeps_the_order_at_the_lengths_of_real_prompts(sequence: int) -> None:
+    """Sorts that are not stable still keep the order of a few entries, and of a hundred no more."""
+    kept = torch.rand(3, sequence, generator=torch.Generator().manual_seed(sequence)) < torch.tensor(
+        [[0.2], [0.5], [0.9]]
+    )
+    index, real = gather_index(kept)
+    assert index.shape[1] == int(kept.sum(dim=1).max())
+    for row in range(3):
+        assert index[row, real[row]].tolist() == kept[row].nonzero().flatten().tolist()
+        filler = index[row, ~real[row]].tolist()
+        assert filler == (~kept[row]).nonzero().flatten().tolist()[sequence - int(kept[row].sum()) - len(filler) :]
+
+
 @given(seeds, st.integers(1, 4), st.integers(0, 12))
 def test_gather_index_is_as_long_as_the_longest_row(seed: int, batch: int, length: int) -> None:
     kept = torch.rand(batch, length, generator=torch.Generator().manual_seed(seed)) < 0.6

@@ -146,19 +146,26 @@ def test_pruned_prefill_flops_equal_the_torch_flop_counter_on_real_models_pruned
 
 
 def sizes(count: int, longest: int) -> list[tuple[int, int]]:
-    """Heights and widths, small and large alike, and the proportions at which something changes."""
+    """Heights and widths that the models take, small and large alike, and a hundred at which something changes."""
     rng = random.Random(0)
-    drawn = [(int(longest ** rng.random()), int(longest ** rng.random())) for _ in range(count - 100)]
-    exact = [(rng.choice((336, 672, 1008, 28, 14)) * rng.randint(1, 4), 336 * rng.randint(1, 4)) for _ in range(100)]
-    return [(h, w) for h, w in drawn + exact if max(h, w) <= 200 * min(h, w)]
+    found = [(rng.choice((336, 672, 1008, 28, 14)) * rng.randint(1, 4), 336 * rng.randint(1, 4)) for _ in range(100)]
+    while len(found) < count:
+        height, width = (int(longest ** rng.random()) for _ in range(2))
+        found += [(height, width)] if max(height, width) <= 200 * min(height, width) else []
+    rng.shuffle(found)
+    return found
 
 
 def test_tiled_image_has_the_tokens_that_the_processor_of_llava_next_writes() -> None:
     processor = object.__new__(LlavaNextProcessor)
     processor.patch_size, processor.num_additional_image_tokens = 14, 0
-    for canvases in (LlavaNextImageProcessorPil().image_grid_pinpoints, [[336 * i, 336] for i in range(1, 7)]):
+    drawn = sizes(1000, 4000)
+    for canvases, count in (
+        (LlavaNextImageProcessorPil().image_grid_pinpoints, len(drawn)),
+        ([[336 * i, 336] for i in range(1, 7)], 200),
+    ):
         processor.image_processor = SimpleNamespace(image_grid_pinpoints=canvases)
-        for height, width in sizes(1100, 4000):
+        for height, width in drawn[:count]:
             theirs = processor._get_number_of_features(height, width, 336, 336)
             assert tiled_image(height, width, canvases=canvases).tokens == theirs, (height, width)
 
@@ -166,7 +173,7 @@ def test_tiled_image_has_the_tokens_that_the_processor_of_llava_next_writes() ->
 @pytest.mark.parametrize("pixels", [(3136, 12_845_056), (56 * 56, 28 * 28 * 40), (28 * 28 * 256, 28 * 28 * 1280)])
 def test_block_grid_is_the_grid_of_the_processor_of_qwen(pixels: tuple[int, int]) -> None:
     processor = Qwen2VLImageProcessorPil(size={"shortest_edge": pixels[0], "longest_edge": pixels[1]})
-    for height, width in sizes(1100, 9000):
+    for height, width in sizes(1000, 9000):
         rows, columns = block_grid(height, width, pixels=pixels)
         assert 4 * rows * columns == processor.get_number_of_image_patches(height, width), (height, width)
 

@@ -159,8 +159,12 @@ for name, (over, under) in wrong.items():
 # With the background gone the model **counts too many**: it never counts too few with the tokens that attention or
 # `PAPER` choose. A random choice keeps mostly background and counts too few. It is right more often only because its
 # answers stay close to the most common number, as they do with no visual tokens at all, where the model can only guess:
-# compare its figures with "nothing kept". Why background is needed for counting is not explained by this; the page on
-# [what we measure](../method/reported-and-measured.md) says what is known, on more images and several seeds.
+# compare its figures with "nothing kept".
+#
+# Why does counting need background? Because this model does not count objects one by one. It reads how much of the
+# image they are: give background back as mere weight, as copies of four of its tokens, and the count is right again.
+# That is measured on 500 images and five seeds on the page on [what the score
+# sees](../method/what-the-score-sees.md#why-counting-fails).
 #
 # A simpler rival, attention from the last token, does at least as well on colour as token entropy.
 

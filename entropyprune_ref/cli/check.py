@@ -184,18 +184,34 @@ def _self_test(size: str) -> int:
 
 def _self_test_of_all(report: Path | None) -> int:
     """Every known-wrong implementation in every setting; what comes of it can be written as the data of the package."""
-    from ..oracle import measure_power
+    from ..oracle import measure_generated, measure_power
 
     with progress() as bar:
         power = measure_power(progress=lambda name, done, total: bar("settings", done, total))
+        generated = measure_generated(progress=lambda name, done, total: bar("generated", done, total))
     rows = [
         [name, f"{len(entry['missed'])} of {entry['known']}", ", ".join(entry["missed"])]
         for name, entry in power["settings"].items()
     ]
     show("Known-wrong implementations that are missed, by setting", ["setting", "missed", "which"], rows)
+    show_generated(generated)
     if report is not None:
-        write_whole(report, json.dumps(power, indent=1) + "\n")
-    return 0 if not any(entry["missed"] for entry in power["settings"].values()) else 1
+        write_whole(report, json.dumps({"power": power, "generated": generated}, indent=1) + "\n")
+    return 1 if generated["missed"] or any(entry["missed"] for entry in power["settings"].values()) else 0
+
+
+def show_generated(record: dict[str, Any]) -> None:
+    """Prints the table of generated bugs: by operator and contract, how many of those with a witness are caught."""
+    rows = []
+    total = dict.fromkeys(CONTRACT_NAMES, (0, 0))
+    for kind, by_contract in record["table"].items():
+        cells = [by_contract.get(name, (0, 0, 0)) for name in CONTRACT_NAMES]
+        pairs = [(caught, bugs - equal) for bugs, equal, caught in cells]
+        rows.append([kind, *(f"{caught} of {bugs}" if bugs else "" for caught, bugs in pairs)])
+        total = {n: (t[0] + c, t[1] + b) for (n, t), (c, b) in zip(total.items(), pairs, strict=True)}
+    rows.append(["all", *(f"{caught} of {bugs}" for caught, bugs in total.values())])
+    show("Generated bugs with a witness that are caught", ["operator", *CONTRACT_NAMES], rows)
+    say(f"{len(record['equivalent'])} more have no witness; missed: {', '.join(record['missed']) or 'none'}.")
 
 
 def _imported(target: str) -> Callable[..., Any]:

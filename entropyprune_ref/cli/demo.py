@@ -12,6 +12,7 @@ from ..demo.run import PICTURED, Demo, draw, kept_by, run
 from ..evaluation.plan import GROUND_TRUTH, SHARES
 from ..llava import Llava
 from ..pictures.panels import Panel, save_picture
+from ._demo_tables import print_tables
 from ._shared import SEED, dump, json_option, load, progress, say, show, weights_option, writable_folder
 
 SHOWN = 16
@@ -35,6 +36,7 @@ SHOWN = 16
     show_default=True,
     help="Folder of the picture.",
 )
+@click.option("--full", is_flag=True, help="Every budget, contender and table, layer 1 too.")
 @weights_option
 @json_option
 def demo(
@@ -45,6 +47,7 @@ def demo(
     rounds: int,
     layer: int | None,
     out: Path,
+    full: bool,
     weights: Path | None,
     as_json: bool,
 ) -> None:
@@ -68,12 +71,14 @@ def demo(
             _print_own(answer, done, question, picture)
         return
     with progress() as report:
-        result = run(model, images=images, seed=seed, layer=layer, rounds=rounds, report=report)
+        result = run(model, images=images, seed=seed, layer=layer, full=full, rounds=rounds, report=report)
     picture = _picture(model, result, seed, out / "demo.png", patch)
     if as_json:
         dump({**_record(result), "seed": seed, "picture": picture})
+    elif full:
+        print_tables(result, picture)
     else:
-        _print(result, picture)
+        _print_brief(result, picture)
 
 
 def _picture(model: Llava, result: Demo, seed: int, path: Path, patch: int) -> Path:
@@ -84,68 +89,31 @@ def _picture(model: Llava, result: Demo, seed: int, path: Path, patch: int) -> P
     return save_picture(path, result.curves, result.collapse, panels, layer=result.at.layer, patch=patch)
 
 
-def _print(result: Demo, picture: Path) -> None:
-    asked = result.images * len(result.kinds)
-    curves = result.curves.numpy()
-    states = [
-        [str(i), f"{m:.3f}", f"{s:.3f}"] for i, (m, s) in enumerate(zip(curves.mean(0), curves.std(0), strict=True))
-    ]
-    show(f"Entropy of the visual tokens' states, {result.images} images (nats)", ["state", "mean", "sd"], states)
-    say(f"{result.collapse}; {result.why}.\n")
+def _print_brief(result: Demo, picture: Path) -> None:
+    """Prints what the run found, in fifteen lines."""
+    asked, visual = result.images * len(result.kinds), result.unpruned_cost.keep
+    (right, _, _) = result.unpruned.accuracy()[0]
+    say(f"Unpruned, {right:.1%} of {asked} questions about {result.images} new images are answered right.")
+    say(f"{str(result.collapse).capitalize()}; {result.why}.\n")
 
-    kept = [str(budget.keep) for budget in result.budgets]
-    (whole, low, high) = result.unpruned.accuracy()[0]
-    say(
-        f"Unpruned, {whole:.1%} of {asked} questions are right (95 % interval {max(low, 0):.1%} to {min(high, 1):.1%})."
-    )
-    for table in (result.at, result.earlier):
-        if table is not None:
-            _print_accuracy(result, table)
-
-    base = result.unpruned_cost
-    costs = [
-        [
-            str(budget.keep),
-            f"{budget.average:.1f}",
-            f"{budget.decoder / asked / 1e6:,.1f}",
-            f"{budget.decoder / base.decoder:.1%}",
-            f"{budget.prefill / base.prefill:.1%}",
-            f"{budget.scoring / base.prefill:.2%}",
-        ]
-        for budget in (base, *result.budgets)
-    ]
-    header = ["kept", "per layer", "decoder MFLOP", "of unpruned", "whole prefill", "scoring"]
-    at = f"pruned at layer {result.at.layer}"
-    show(f"FLOPs of one prompt, {at} (mean over the questions; exact totals with --json)", header, costs)
-    say(
-        "Whole prefill: vision tower, projector, decoder, language head.\n"
-        "Scoring: token entropy, not in the other columns.\n"
-    )
-
-    times = [
-        [c.name, *(f"{one / result.unpruned.seconds[0]:.2f}" for one in c.seconds)]
-        for c in result.at.contenders
-        if c.seconds is not None and result.unpruned.seconds is not None
-    ]
-    title = f"Measured prefill time with scoring, pruned at layer {result.at.layer}; unpruned is 1 (medians)"
-    show(title, ["kept by", *kept], times)
-    if result.unpruned.seconds is not None:
-        say(f"Unpruned: {1e3 * result.unpruned.seconds[0]:.1f} ms for 4 prompts at once, tower and head included.\n")
-    say(f"Picture: {picture}")
-
-
-def _print_accuracy(result: Demo, table: AtLayer) -> None:
-    """Prints the table of one layer, and what it says."""
-    kept = [str(budget.keep) for budget in result.budgets]
-    rows = [[_label(c.name), *(f"{100 * mean:.1f}" for mean, _, _ in c.accuracy())] for c in table.contenders]
-    widest = max((high - low) / 2 for c in table.contenders for _, low, high in c.accuracy())
-    title = f"Accuracy in %, pruned at layer {table.layer}, by visual tokens kept of {result.unpruned_cost.keep}"
-    show(f"\n{title}" + ("" if table is result.at else " (for comparison)"), ["kept by", *kept], rows)
-    say("* keeps the patches that show what the question is about, which no scorer knows.")
-    say(f"No 95 % interval in the table is wider than ± {100 * widest:.1f} points.")
-    for place, number in enumerate(kept):
-        say(f"{number} kept: {table.verdict(place)}.")
-    say(f"{table.loss_of_all(result.unpruned)}.\n")
+    at = {contender.name: contender for contender in result.at.contenders}
+    paper, whole = at["PAPER"], result.unpruned
+    rows = []
+    for place, budget in enumerate(result.budgets):
+        rival = max((at[name] for name in COMPARED), key=lambda c: float(c.right[place].mean()))
+        shares = [f"{100 * at[name].right[place].mean():.1f}" for name in ("PAPER", "random")]
+        best = f"{100 * rival.right[place].mean():.1f} {rival.name}"
+        truth = f"{100 * at[GROUND_TRUTH].right[place].mean():.1f}"
+        cost = f"{(budget.prefill + budget.scoring) / result.unpruned_cost.prefill:.0%}"
+        taken = (
+            "-" if paper.seconds is None or whole.seconds is None else f"{paper.seconds[place] / whole.seconds[0]:.0%}"
+        )
+        rows.append([f"{budget.keep} ({budget.keep / visual:.1%})", *shares, best, truth, cost, taken])
+    title = f"Right in %, pruned at layer {result.at.layer}; FLOPs and time of a prefill beside the unpruned one"
+    show(title, [f"kept of {visual}", "PAPER", "random", "best rival", "ground truth*", "FLOPs", "time"], rows)
+    say(f"* Keeps what the question is about, which no scorer knows. {result.at.loss_of_all(whole)}.")
+    say(f"{result.budgets[-1].keep} kept: {result.at.verdict(len(rows) - 1)}.")
+    say(f"Picture: {picture}. Every table: --full.")
 
 
 def _print_own(answer: OwnImage, done: str, question: str, picture: Path) -> None:
@@ -162,10 +130,6 @@ def _print_own(answer: OwnImage, done: str, question: str, picture: Path) -> Non
         counts = ", ".join(f"{name} {agreeing[name]}" for name in names)
         say(f"Budgets of {len(SHARES)} at which the answer is the unpruned one, {what}: {counts}.")
     say(f"Picture: {picture}")
-
-
-def _label(name: str) -> str:
-    return f"{name} *" if name == GROUND_TRUTH else name
 
 
 def _record(result: Demo) -> dict[str, Any]:

@@ -6,19 +6,22 @@ the objects instead. A copy has the state and the position of its original, so i
 else.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from entropyprune_ref.llava.model import Llava
 from entropyprune_ref.llava.outputs import Reading
-from entropyprune_ref.world.questions import ask
+from entropyprune_ref.world.questions import NUMBERS, WORDS, ask
 from entropyprune_ref.world.scenes import draw_scene
 
 from .plan import HELD_OUT
 from .reading import Asked, picked
+from .statistics import mean_interval
+from .summary import Summary
 
 FILLED = (0, 4, 8, 16, 32, 64, 96)
 """Background tokens given back, drawn at random."""
@@ -96,3 +99,54 @@ def _of(reading: Reading, rows: Sequence[Sequence[int]]) -> Reading:
     slots = torch.tensor([[0] * (length - len(row)) + list(row) for row in rows])
     real = torch.tensor([[False] * (length - len(row)) + [True] * len(row) for row in rows])
     return picked(reading, torch.arange(len(rows)), slots, real)
+
+
+def summarise(said: np.ndarray, things: np.ndarray, tried: Sequence[Condition]) -> list[dict[str, Any]]:
+    """Returns, for every condition, how often the count is right, how far off, and what is said.
+
+    Args:
+        said: `(conditions, images)`, from `counted`.
+        things: `(images,)`, how many there are.
+        tried: The conditions.
+    """
+    numbers = {WORDS.index(word): value for value, word in enumerate(NUMBERS, start=1) if word in WORDS}
+    rows = []
+    for condition, words in zip(tried, said, strict=True):
+        counts = np.array([numbers.get(int(word), 0) for word in words])
+        known = counts > 0
+        rows.append(
+            {
+                **asdict(condition),
+                "right": mean_interval((counts == things).astype(float)),
+                "too many": mean_interval((counts - things)[known].astype(float)),
+                "said": {
+                    str(number): {
+                        str(count): int(((counts == count) & (things == number)).sum())
+                        for count in sorted(set(counts[things == number].tolist()))
+                    }
+                    for number in sorted(set(things.tolist()))
+                },
+            }
+        )
+    return rows
+
+
+def run(model: Llava, images: int, report: Callable[[int, int], None] | None = None, batch: int = 50) -> Summary:
+    """Returns the summary of every condition at layers 1, 2 and 3, on held-out images.
+
+    Args:
+        model: A model of the little world.
+        images: How many.
+        report: Called with images done and images in all, of all layers.
+        batch: Images in one step.
+    """
+    tried, found = conditions(), {}
+    for layer in range(1, min(4, model.config.decoder.layers)):
+        parts = []
+        for first in range(0, images, batch):
+            parts.append(counted(model, layer, range(first, min(first + batch, images)), tried))
+            if report is not None:
+                report((layer - 1) * images + min(first + batch, images), 3 * images)
+        said, things = np.concatenate([p[0] for p in parts], axis=1), np.concatenate([p[1] for p in parts])
+        found[str(layer)] = summarise(said, things, tried)
+    return {"images": images, "layers": found}

@@ -5,6 +5,7 @@ written here, one for every visual token, by the layouts of `sheets`; where a mo
 compares them. Frames of a video are prepared as images are, for Qwen in pairs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,26 +100,31 @@ class Reader:
         self.config, self.tokenizer, self.processor = config, tokenizer, processor
         self.qwen = config.model_type in QWEN
 
-    def prompt(self, question: str, *, images: Sequence[Picture] = (), frames: Sequence[Picture] = ()) -> Prompt:
+    def prompt(
+        self, question: str, *, images: Sequence[Picture] = (), frames: Sequence[Picture] = (), fps: float = 2.0
+    ) -> Prompt:
         """Returns the prompt of a question about images, or about the frames of one video.
 
         Args:
             question: What to ask.
             images: Pictures `(height, width, 3)`, uint8.
             frames: The same, of one size.
+            fps: Frames a second, above 0; only Qwen2.5-VL has positions in time.
 
         Raises:
-            ValueError: Not exactly one of the two; a family without videos; frames of unequal size; a template that
-                does not write one placeholder for each image.
+            ValueError: Not exactly one of the two; `fps` out of range; a family without videos; frames of unequal size;
+                a template that does not write one placeholder for each image.
         """
         if bool(images) == bool(frames):
             raise ValueError("exactly one of images and frames must be given")
+        if not 0 < fps < math.inf:
+            raise ValueError(f"fps must be above 0 and finite, got {fps}")
         if frames and self.config.model_type not in FILMS:
             raise ValueError(f"frames must be given to one of {', '.join(FILMS)}, got {self.config.model_type}")
         if len({frame.shape for frame in frames}) > 1:
             raise ValueError("frames must have one size, got several")
         kind = "video" if frames else "image"
-        pixels = self._frames(frames) if frames else self._images(images)
+        pixels = self._frames(frames, fps) if frames else self._images(images)
         text = self._text(question, kind, len(pixels.counts))
         return Prompt(text, {**self._tokens(text, kind, pixels.counts), **pixels.inputs}, pixels.sheets)
 
@@ -180,9 +186,9 @@ class Reader:
                 )
         return pixels
 
-    def _frames(self, frames: Sequence[Picture]) -> _Pixels:
+    def _frames(self, frames: Sequence[Picture], fps: float) -> _Pixels:
         if self.qwen:
-            return self._qwen_frames(frames)
+            return self._qwen_frames(frames, fps)
         processor = self._frame_processor()
         values = processor(images=_opened(frames), return_tensors="pt")["pixel_values"]
         side = self._side() // int(self.config.spatial_pool_stride)
@@ -197,7 +203,7 @@ class Reader:
         names = ("size", "crop_size", "resample", "image_mean", "image_std", "rescale_factor")
         return CLIPImageProcessorPil(**{name: getattr(self.processor, name) for name in names})
 
-    def _qwen_frames(self, frames: Sequence[Picture]) -> _Pixels:
+    def _qwen_frames(self, frames: Sequence[Picture], fps: float) -> _Pixels:
         """Frames two by two: a patch of a video spans both, where a patch of an image has one of them twice."""
         made, span = self._processed(frames), int(self.config.vision_config.temporal_patch_size)
         _, height, width = made["image_grid_thw"][0].tolist()
@@ -210,7 +216,7 @@ class Reader:
         pixels = _Pixels({"pixel_values_videos": joined.reshape(steps * height * width, -1)})
         pixels.inputs["video_grid_thw"] = torch.tensor([[steps, height, width]])
         if self.config.model_type == "qwen2_5_vl":
-            pixels.inputs["second_per_grid_ts"] = torch.tensor([1.0])
+            pixels.inputs["second_per_grid_ts"] = torch.tensor([span / fps])
         rows, columns = height // self._merge(), width // self._merge()
         for step in range(steps):
             last = min(span * (step + 1), len(frames))

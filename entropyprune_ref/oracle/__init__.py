@@ -27,6 +27,7 @@ from .judging.checking import SIZES, check, replay
 from .judging.parametrize import parametrize_with_checks
 from .judging.report import Report, Verdict
 from .judging.selftest import Catch, measure_power, self_test
+from .judging.tabled import measure_generated
 from .trial.failure import Failure
 from .vectors import judge as judge_vectors
 
@@ -45,6 +46,7 @@ __all__ = [
     "Verdict",
     "check",
     "judge_vectors",
+    "measure_generated",
     "measure_power",
     "parametrize_with_checks",
     "replay",

@@ -74,3 +74,8 @@ def test_random_weights_have_a_drop_on_which_all_images_agree(result: dict[str, 
 
 def test_the_layer_of_random_weights_depends_on_the_draw() -> None:
     assert len({result["collapse"]["untrained"]["layer"] for result in RESULTS}) > 1
+
+
+def test_all_trained_seeds_name_one_layer() -> None:
+    """The page says so where it is so; this sees when it is not."""
+    assert len({result["collapse"]["trained"]["layer"] for result in RESULTS}) == 1

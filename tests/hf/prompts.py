@@ -30,7 +30,7 @@ class Part:
     size: Any
 
 
-@dataclass
+@dataclass(repr=False)
 class Prompt:
     """A batch of prompts for one family.
 
@@ -41,10 +41,13 @@ class Prompt:
         rows: What it was made of.
     """
 
-    inputs: dict[str, Tensor] = field(repr=False)
-    attended: Tensor = field(repr=False)
-    image_index: Tensor = field(repr=False)
+    inputs: dict[str, Tensor]
+    attended: Tensor
+    image_index: Tensor
     rows: list[list[Part]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"Prompt({self.rows})"
 
     def permuted(self, order: list[int]) -> "Prompt":
         """The same rows in another order, with their images."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
+from transformers.models.clip import modeling_clip
 from transformers.models.llama import modeling_llama
 from transformers.models.mistral import modeling_mistral
 from transformers.models.qwen2 import modeling_qwen2
@@ -19,7 +20,8 @@ from transformers.models.qwen3_vl import modeling_qwen3_vl
 
 from tests.hf.prompts import Prompt
 
-TEXT_MODULES = (
+IN_FLOAT32 = (
+    modeling_clip,
     modeling_llama,
     modeling_mistral,
     modeling_qwen2,

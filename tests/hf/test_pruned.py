@@ -15,7 +15,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.masking_utils import flash_attention_mask
 
 import entropyprune_ref.hf
-from entropyprune_ref import RELEASED, EntropyPrune, Llava
+from entropyprune_ref import EntropyPrune, Llava
 from entropyprune_ref.hf import pruned
 from entropyprune_ref.scorers import RIVALS, LayerView
 from tests.hf.laws import cases, length_left, play
@@ -160,31 +160,29 @@ def test_every_scorer_chooses_in_place_what_it_says_of_the_view(name: str, score
         assert torch.equal(run.last.kept[row, visual], wanted) or count % 2
 
 
-LAYOUT = [[2, -1, 3], [-1, 4, -1, 2], [5]]
-
-
-@pytest.mark.parametrize("pruner", [EntropyPrune(1, ratio=0.5), EntropyPrune(3, ratio=0.7, convention=RELEASED)])
-@pytest.mark.parametrize("shape", SHAPES[:1] + SHAPES[2:])
+@given(st.data())
 @torch.no_grad()
-def test_llava_1_5_pruned_in_place_is_the_bundled_model_with_its_weights(shape: Any, pruner: EntropyPrune) -> None:
-    """Tokens kept, scores, logits of the prompt and generated words, in a padded batch with a row of text."""
-    model = tiny_model("Llava", shape)
+def test_llava_1_5_pruned_in_place_is_the_bundled_model_with_its_weights(data: st.DataObject) -> None:
+    """Tokens kept, logits of the prompt and of the steps behind it; two programs of the same method."""
+    case = data.draw(cases("Llava"))
+    model, prompt, words = case.model(), case.prompt, case.words()
     ours = Llava.from_transformers(model)
-    image, words = Part("image", None), lambda count: Part("words", count)
-    rows = [[words(2), image, words(3)], [image, words(4), image, words(2)], [words(5)]]
-    prompt = make_prompt("Llava", rows)
-    inputs = {"questions": prompt.inputs["input_ids"], "attended": prompt.attended}
-    wanted = ours(prompt.inputs["pixel_values"], **inputs, pruner=pruner)
-    with pruned(model, pruner) as run:
-        logits = called(model, prompt).logits
-        sequences = model.generate(**prompt.inputs, max_new_tokens=4, do_sample=False)
+    wanted = ours(
+        prompt.inputs.get("pixel_values"), prompt.inputs["input_ids"], attended=prompt.attended, pruner=case.pruner
+    )
+    steps = torch.stack([ours.step(word, wanted.cache)[:, 0] for word in words.split(1, dim=1)], dim=1)
+    with pruned(model, case.pruner) as run:
+        played = play(model, prompt, words, "steps")
     assert torch.equal(run.last.kept, wanted.kept)
-    for row in range(3):
+    assert torch.equal(run.last.image_index, wanted.prompt.image_index)
+    for row in range(len(prompt.rows)):
         places = wanted.index[row][wanted.attended[row]]
-        assert run.last.index[row][run.last.index[row] >= 0].tolist() == places.tolist()
-        assert (logits[row, -len(places) :] - wanted.logits[row, -len(places) :]).abs().max() < 1e-9
-    answers = ours.generate(prompt.inputs["pixel_values"], **inputs, pruner=pruner, max_new_tokens=4).tokens
-    assert sequences[:, prompt.attended.shape[1] :].tolist() == answers.tolist()
+        slots = run.last.index[row] >= 0
+        assert run.last.index[row][slots & prompt.attended[row, run.last.index[row]]].tolist() == places.tolist()
+        theirs = wanted.logits[row][wanted.attended[row]]
+        mine = played.logits[0][row][slots & prompt.attended[row, run.last.index[row]]]
+        assert (mine - theirs).abs().max() < 1e-9
+    assert (torch.cat(played.logits[1:], dim=1) - steps).abs().max() < 1e-9
 
 
 def test_newlines_tie_exactly_and_the_earlier_is_kept() -> None:

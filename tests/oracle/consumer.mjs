@@ -2,6 +2,7 @@
 // It reads the files, computes every case itself in float64, and writes its answers for the judge.
 // BUG plants one of the bugs that the flags name.
 
+import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -46,12 +47,23 @@ function writeSafetensors(path, tensors, metadata) {
 
 const files = { "inputs.safetensors": readSafetensors(join(folder, "inputs.safetensors")) };
 
+function drawn({ shape, recipe: { stream, low, high, divide } }) {
+  const count = shape.reduce((product, size) => product * size, 1);
+  const bytes = createHash("shake256", { outputLength: 4 * count }).update(stream).digest();
+  const data = [];
+  for (let at = 0; at < bytes.length; at += 4) {
+    data.push((low + (bytes.readUInt32LE(at) % (high - low + 1))) / divide);
+  }
+  return { shape, data };
+}
+
 function input(value) {
   if (value === null || typeof value !== "object") return value;
   if ("prefix" in value) {
     const own = [...files[value.file]].filter(([name]) => name.startsWith(value.prefix));
     return Object.fromEntries(own.map(([name, tensor]) => [name.slice(value.prefix.length), tensor]));
   }
+  if ("recipe" in value) return drawn(value);
   if ("tensor" in value) return files[value.file].get(value.tensor);
   return value; // an array with its data, or the sizes of a decoder
 }
@@ -328,5 +340,5 @@ for (const { id, contract, convention, inputs } of cases) {
     rejected += 1;
   }
 }
-writeSafetensors(results, answers, { format_version: "1", set: manifest.set, dtype: "float64" });
+writeSafetensors(results, answers, { format_version: "2", set: manifest.set, dtype: "float64" });
 console.log(`${cases.length - rejected} cases answered, ${rejected} rejected`);

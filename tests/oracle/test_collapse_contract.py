@@ -169,37 +169,36 @@ def test_build_of_curves_refuses_what_it_does_not_know() -> None:
 # How far a correct detector may be off
 
 
-def plain_mean(column: list[torch.Tensor]) -> torch.Tensor:
+def plain_mean(rows: list[torch.Tensor]) -> torch.Tensor:
     """Summed one after the other, every partial sum rounded."""
-    total = column[0]
-    for entry in column[1:]:
-        total = total + entry
-    return total / len(column)
+    return sum(rows[1:], rows[0]) / len(rows)
 
 
 def differences_first(curve: torch.Tensor) -> list[float]:
     rows = curve.reshape(-1, curve.shape[-1])
-    columns = [list(column) for column in (rows[:, :-1] - rows[:, 1:]).unbind(1)]
-    return [float(plain_mean(column)) for column in columns]
+    return plain_mean(list(rows[:, :-1] - rows[:, 1:])).tolist()
 
 
 def means_first(curve: torch.Tensor) -> list[float]:
-    means = [plain_mean(list(column)) for column in curve.reshape(-1, curve.shape[-1]).unbind(1)]
-    return [float(before - after) for before, after in pairwise(means)]
+    means = plain_mean(list(curve.reshape(-1, curve.shape[-1])))
+    return (means[:-1] - means[1:]).tolist()
 
 
 def reciprocal(curve: torch.Tensor) -> list[float]:
     rows = curve.reshape(-1, curve.shape[-1])
     share = torch.tensor(1 / len(rows), dtype=curve.dtype)
-    means = [sum(column[1:], column[0]) * share for column in map(list, rows.unbind(1))]
-    return [float(before - after) for before, after in pairwise(means)]
+    means = sum(rows[1:], rows[0]) * share
+    return (means[:-1] - means[1:]).tolist()
 
 
 ORDERS = (differences_first, means_first, reciprocal)
 
 
 def any_curve(dtype: torch.dtype) -> st.SearchStrategy[Case]:
-    return st.one_of(*(law.cases(setting(dtype)) for law in LAWS.values()))
+    """Of at most 200 samples, which plain Python adds one by one."""
+    drawn = (law.cases(setting(dtype)) for law in LAWS.values())
+    some = st.one_of(*(cases for cases in drawn if not isinstance(cases, list)))
+    return some.filter(lambda case: max(case.numbers.get(name, 1) for name in ("times", "samples")) <= 200)
 
 
 @given(dtypes, st.data())
@@ -289,8 +288,14 @@ VARIANTS: dict[str, Callable[[torch.Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", VARIANTS)
+IN_SHORT = [(name, DTYPES[(number + by) % 4]) for number, name in enumerate(VARIANTS) for by in (0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    IN_SHORT if SIZE == "quick" else [(name, dtype) for name in VARIANTS for dtype in DTYPES],
+    ids=str,
+)
 def test_correct_detectors_never_fail(name: str, dtype: torch.dtype) -> None:
     """Those that add one number after the other do so in the dtype of the curves, and say so."""
     own = name in ("differences first", "means first", "by reciprocal", "streaming mean")

@@ -133,7 +133,8 @@ def test_shaken_prompts_are_off_by_no_more_than_rounding(case: Case, dtype: torc
     """At least by half a unit everywhere, so that no rounding is left out; at most by one for each term of a sum."""
     prompt = build(case, dtype)
     shaken = prompt.shaken(dtype, 0)
-    longest = max(24, len(prompt.embeddings) + len(prompt.continuation)) + 9
+    sizes, tokens = prompt.sizes, len(prompt.embeddings) + len(prompt.continuation)
+    longest = max(sizes["heads"] * sizes["head_dim"], sizes["hidden"], sizes["mlp"], tokens) + 9
     eps, angle = torch.finfo(dtype).eps, torch.finfo(torch.float32).eps
     for name, weight in prompt.weights.items():
         off = (shaken.weights[name] / weight.double() - 1).abs()

@@ -1,7 +1,7 @@
 """The contract of the selection of tokens: its scores, and which law each wrong selection breaks."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import hypothesis
@@ -42,7 +42,7 @@ def by_definition(row: list[float], keep: int) -> list[int]:
 # What the strategies draw
 
 
-@given(st.one_of(scores.scores(setting(), "distinct", axes=(0, 2), step=16), scores.scores(setting(), "view")), dtypes)
+@given(scores.scores(setting(), "distinct", axes=(0, 2), step=16), dtypes)
 def test_distinct_scores_are_distinct_in_every_dtype(case: Case, dtype: torch.dtype) -> None:
     for row in rows_of(case, dtype):
         assert len(set(row)) == len(row) == case.numbers["tokens"]
@@ -155,9 +155,14 @@ def test_empty_batches_of_scores_have_tokens_and_no_rows(case: Case) -> None:
     assert built.numel() == 0 and built.shape[-1] == case.numbers["tokens"] >= 1
 
 
+def any_scores(dtype: torch.dtype, laws: Iterable[str]) -> st.SearchStrategy[Case]:
+    drawn = [LAWS[law].cases(setting(dtype)) for law in sorted(laws)]
+    return st.one_of(*(st.sampled_from(cases) if isinstance(cases, list) else cases for cases in drawn))
+
+
 @given(dtypes, st.data())
 def test_build_of_scores_is_reproducible_and_of_the_dtype(dtype: torch.dtype, data: st.DataObject) -> None:
-    case = data.draw(st.one_of(*(law.cases(setting(dtype)) for law in LAWS.values())))
+    case = data.draw(any_scores(dtype, LAWS))
     built = scores.build(case, dtype)
     assert built.dtype == dtype and built.shape[:-1] == tuple(case.numbers["batch"])
     assert torch.equal(built, scores.build(case, dtype))
@@ -168,7 +173,7 @@ def test_build_of_scores_refuses_what_it_does_not_know() -> None:
         scores.build(Case("noisy", {}), torch.float64)
     with pytest.raises(ValueError, match=r"numbers must be those of 'distinct', got {'batch': \[\]}"):
         scores.build(Case("distinct", {"batch": []}), torch.float64)
-    with pytest.raises(ValueError, match="layout must be one of 'transposed', 'strided', 'offset', got 'spiral'"):
+    with pytest.raises(ValueError, match=r"layout must be one of .*, got 'spiral'"):
         scores.build(Case("view", {"batch": [], "tokens": 2, "layout": "spiral", "seed": 0}), torch.float64)
 
 
@@ -177,8 +182,7 @@ def test_build_of_scores_refuses_what_it_does_not_know() -> None:
 
 @given(dtypes, st.data())
 def test_expected_selections_are_those_of_the_definition(dtype: torch.dtype, data: st.DataObject) -> None:
-    possible = [law for law in LAWS.values() if law.name != "impossible keep"]
-    case = data.draw(st.one_of(*(law.cases(setting(dtype)) for law in possible)))
+    case = data.draw(any_scores(dtype, LAWS.keys() - {"impossible keep"}))
     built, keep = scores.build(case, dtype), case.numbers["keep"]
     expected = [by_definition(row, keep) for row in rows_of(case, dtype)]
     assert select_tokens(built, keep).reshape(-1, keep).tolist() == expected if keep else True
@@ -241,10 +245,16 @@ VARIANTS: dict[str, Callable[[torch.Tensor, int], Any]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", VARIANTS)
+IN_SHORT = [(name, DTYPES[(number + by) % 4]) for number, name in enumerate(VARIANTS) for by in (0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    IN_SHORT if SIZE == "quick" else [(name, dtype) for name in VARIANTS for dtype in DTYPES],
+    ids=str,
+)
 def test_correct_selections_never_fail(name: str, dtype: torch.dtype) -> None:
-    report = check("select_tokens", VARIANTS[name], dtype=dtype, size=SIZE)
+    report = check("select_tokens", VARIANTS[name], dtype=dtype, size=SIZE, time_limit=60)
     assert report.passed, str(report)
 
 
@@ -279,6 +289,11 @@ def in_blocks(given_scores: torch.Tensor, keep: int) -> torch.Tensor:
     return (chosen + 64 * torch.arange(blocks.shape[-2])[:, None]).flatten(-2)
 
 
+def test_positions_of_16_bits_break_the_law_about_real_sizes_from_the_default_size_on() -> None:
+    narrow = lambda given_scores, keep: select_tokens(given_scores, keep).to(torch.int16)  # noqa: E731
+    assert judged(LAWS["real sizes"], narrow, setting(), SIZES["default"]).failure is not None
+
+
 def ahead_of_1024(given_scores: torch.Tensor, keep: int) -> torch.Tensor:
     seen = given_scores.double().clone()
     seen[..., 1024:] = -torch.inf
@@ -298,7 +313,6 @@ BROKEN_BY: dict[str, dict[str | Callable[[torch.Tensor, int], Any], str]] = {
     "real sizes": {
         "positions in the order of scores": "real sizes",
         lambda given_scores, keep: select_tokens(given_scores, keep).to(torch.int8): "real sizes",
-        lambda given_scores, keep: select_tokens(given_scores, keep).to(torch.int16): "real sizes",
         ahead_of_1024: "real sizes",
         in_blocks: "real sizes",
     },

@@ -55,9 +55,16 @@ SMALL_QWEN = DecoderSize(layers=24, hidden=896, heads=14, kv_heads=2, head_dim=6
 LARGE_QWEN = DecoderSize(layers=80, hidden=8192, heads=64, kv_heads=8, head_dim=128, mlp=29_568, vocabulary=152_064)
 """Of 0.5B and 72B parameters."""
 
+LARGEST = DecoderSize(layers=126, hidden=16_384, heads=128, kv_heads=8, head_dim=128, mlp=53_248, vocabulary=128_256)
+WIDE_HEADS = DecoderSize(layers=46, hidden=4608, heads=32, kv_heads=16, head_dim=256, mlp=36_864, vocabulary=256_000)
+"""Of 405B and 27B parameters."""
+
+ODD = DecoderSize(layers=77, hidden=3301, heads=69, kv_heads=69, head_dim=71, mlp=2777, vocabulary=99, mlp_matrices=2)
+"""Of no model: no size is a multiple of a block."""
+
 
 def _real_prompts() -> list[Case]:
-    """Decoders of 0.5B to 72B and up to a million tokens, where totals exceed what 32 bits and floats hold exactly."""
+    """Decoders of 0.5B to 405B and up to a million tokens, where totals exceed what 32 bits and floats hold exactly."""
     prompts: list[dict[str, int]] = [
         {"text_tokens": 35, "visual_tokens": 576},
         {"text_tokens": 81, "visual_tokens": 576, "prune_layer": 2, "keep": 98},
@@ -66,7 +73,7 @@ def _real_prompts() -> list[Case]:
         {"text_tokens": 70_001, "visual_tokens": 0},
         {"text_tokens": 7, "visual_tokens": 999_994, "prune_layer": 3, "keep": 111_111},
     ]
-    models = (LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B, SMALL_QWEN, LARGE_QWEN)
+    models = (LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B, SMALL_QWEN, LARGE_QWEN, LARGEST, WIDE_HEADS, ODD)
     return [Case("prompt", _numbers(size) | prompt) for prompt in prompts for size in models]
 
 

@@ -81,8 +81,9 @@ def _law(
     statement: str,
     cases: Callable[[Setting], SearchStrategy[Case] | list[Case]],
     judge: Callable[[Trial], None] = _same_sets,
+    first: int | None = None,
 ) -> Law:
-    return Law(name, statement, cases, judge)
+    return Law(name, statement, cases, judge, first)
 
 
 SELECT_TOKENS = Contract(
@@ -92,7 +93,11 @@ SELECT_TOKENS = Contract(
     (
         _law("highest scores", "of distinct scores the highest are kept", lambda s: scores(s, "distinct", keep="some")),
         _law(
-            "real sizes", "so they are of as many tokens as images and videos have, and in order", real, _same_positions
+            "real sizes",
+            "so they are of as many tokens as images and videos have, and in order",
+            real,
+            _same_positions,
+            first=5,
         ),
         _law(
             "negative scores",

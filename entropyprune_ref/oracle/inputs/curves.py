@@ -34,6 +34,8 @@ FAMILIES = (
     "two camps",
     "noisy decay",
     "near tie",
+    "pair of drops",
+    "one against many",
 )
 """Names of the families."""
 
@@ -51,6 +53,8 @@ def build(case: Case, dtype: torch.dtype) -> Tensor:
     if case.family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {case.family!r}")
     special: dict[str, Callable[..., Tensor]] = {
+        "pair of drops": _pair_of_drops,
+        "one against many": _one_against_many,
         "noisy decay": _noisy_decay,
         "near tie": _near_tie,
         "two camps": _two_camps,
@@ -97,6 +101,21 @@ def _near_tie(dtype: torch.dtype, layers: int, first: int, second: int, apart: i
     heights[first:] -= 1
     heights[second:] -= 1 + 4 * torch.finfo(dtype).eps * apart
     return heights.to(dtype)
+
+
+def _pair_of_drops(dtype: torch.dtype, layers: int, at: list[int], drops: list[int]) -> Tensor:
+    """Flat but for two drops, in eighths of a nat."""
+    falls = [0] * layers
+    for layer, drop in zip(at, drops, strict=True):
+        falls[layer - 1] = drop
+    return _from_drops(dtype, [falls])
+
+
+def _one_against_many(dtype: torch.dtype, samples: int, sample: int, drop: int) -> Tensor:
+    """All samples but one drop by an eighth of a nat into state 1, the one by `drop` eighths into state 2."""
+    falls = [[1, 0, 0]] * samples
+    falls[sample] = [0, drop, 0]
+    return _from_drops(dtype, falls)
 
 
 def _with_axis(heights: Tensor, axis: bool) -> Tensor:
@@ -289,10 +308,23 @@ def real(setting: Setting) -> list[Case]:
     ]
     camps = [
         Case("two camps", {"samples": samples, "few": few, "layers": 80, "first": 70, "second": 3} | DECISIVE)
-        for samples, few in ((1000, 8), (1000, 100), (513, 1), (1025, 1))
+        for samples, few in ((1000, 8), (1025, 1))
     ]
-    noisy = {"samples": 1000, "layers": 80, "rate": 0.05, "noise": 0.1, "seed": seed, "axis": True}
-    return [*deep, *camps, Case("noisy decay", noisy)]
+    pairs = [
+        Case("pair of drops", {"layers": 1100, "at": [20, layer], "drops": drops})
+        for layer in (1, 6, 71, 301, 1100, *(edge + by for edge in EDGES for by in (-1, 0, 1, 2)))
+        for drops in ([10, 13], [13, 10])
+    ]
+    ones = [
+        Case("one against many", {"samples": 1100, "sample": sample, "drop": drop})
+        for sample in (0, 5, 70, 300, 1099, *(edge + by for edge in EDGES for by in (-1, 0)))
+        for drop in (1500, 800)
+    ]
+    noisy = {"samples": 200, "layers": 80, "rate": 0.05, "noise": 0.1, "seed": seed, "axis": True}
+    return [*deep, *camps, Case("noisy decay", noisy), *pairs, *ones]
 
+
+EDGES = (8, 16, 32, 64, 128, 256, 1024)
+"""Of tiles."""
 
 DECISIVE = {"drop": 8, "share": 0.8}

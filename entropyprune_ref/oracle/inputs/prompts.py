@@ -260,9 +260,9 @@ VIEWS = ("transposed", "strided", "offset", "leading strided")
 
 
 def real(setting: Setting) -> list[Case]:
-    """Some hundred visual tokens, positions beyond 2,048 and 32,768, more than 8 layers, wide ones; the first three are quick."""
+    """Long prompts, positions beyond 2,048 and 32,768, deep and wide decoders; the first three are quick."""
     common = {"hidden": 16, "heads": 4, "kv_heads": 2, "head_dim": 4, "mlp": 12, "vocabulary": 9, "rope_theta": 10000.0}
-    wide = {"layers": 2, "layout": [-9, 3, -70, 4], "prune_layer": 1, "keep": 41, "hidden": 330, "mlp": 330, "steps": 2}
+    wide = {"layers": 2, "layout": [-9, 3, -70, 4], "prune_layer": 1, "keep": 41, "steps": 2, "hidden": 330, "mlp": 330}
     sizes = [
         {"layers": 9, "layout": [8, -288, 12], "prune_layer": 2, "keep": 83, "steps": 2},
         {"layers": 10, "layout": [3, -144, 2, -77, 9], "prune_layer": 9, "keep": 60, "start": 2049, "stride": 3},

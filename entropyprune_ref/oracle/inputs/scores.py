@@ -124,7 +124,20 @@ def powers_of_two(dtype: torch.dtype) -> tuple[int, int]:
     return math.frexp(info.tiny)[1] - 1, math.frexp(info.max)[1] - 1
 
 
+def _one_at_the_cut(
+    batch: Shape, generator: torch.Generator, dtype: torch.dtype, tokens: int, place: int, above: int, sign: int
+) -> Tensor:
+    """Ranks, all of one sign, of which that at `place` is the highest that is not among the `above` highest."""
+    ranks = _ranks((*batch, tokens), generator)
+    rank = float(tokens - above)
+    other = (ranks == rank).double().argmax(-1, keepdim=True)
+    ranks = ranks.scatter(-1, other, ranks[..., place : place + 1])
+    ranks[..., place] = rank
+    return (ranks if sign > 0 else ranks - tokens - 1).to(dtype)
+
+
 FAMILIES: dict[str, Builder] = {
+    "one at the cut": _one_at_the_cut,
     "distinct": _distinct,
     "plateaus": _plateaus,
     "tie at the cut": _tie_at_the_cut,
@@ -218,17 +231,29 @@ def impossible_keeps(draw: Draw, setting: Setting) -> Case:
 
 
 def real(setting: Setting) -> list[Case]:
-    """As many tokens as LLaVA-1.5, LLaVA-NeXT and long videos have, and more than 15 bits number."""
+    """As many tokens as LLaVA-1.5, LLaVA-NeXT and long videos have, beyond int16 too; then cuts at edges of tiles."""
+    common = {"seed": setting.seed % 2**16, "batch": []}
     sizes = [
-        ([], 576, 166),
-        ([2], 2880, 490),
-        ([], 2880, 1),
-        ([], 23_040, 5_760),
-        ([], 33_000, 400),
-        ([], 65_600, 65_000),
+        Case("distinct", common | {"tokens": 576, "keep": 166}),
+        Case("distinct", common | {"tokens": 2880, "keep": 490, "batch": [2]}),
+        Case("plateaus", common | {"tokens": 2880, "keep": 149, "levels": 4}),
+        Case("distinct", common | {"tokens": 2880, "keep": 1}),
+        Case("distinct", common | {"tokens": 23_040, "keep": 360}),
+        Case("distinct", common | {"tokens": 33_000, "keep": 400}),
+        Case("distinct", common | {"tokens": 2500, "keep": 1100, "batch": [2]}),
+        Case("distinct", common | {"tokens": 70, "keep": 70, "batch": [2]}),
+        Case("distinct", common | {"tokens": 9, "keep": 4, "batch": [1100]}),
     ]
-    seeds = enumerate(sizes, setting.seed % 2**16)
-    common = [{"batch": batch, "tokens": tokens, "keep": keep, "seed": seed} for seed, (batch, tokens, keep) in seeds]
-    return [Case("distinct", dict(numbers)) for numbers in common] + [
-        Case("plateaus", numbers | {"levels": 4}) for numbers in common[1:4]
+    few = 254 if setting.dtype == torch.bfloat16 else 1200  # so that every rank is exact
+    places = [place for edge in EDGES for place in (edge - 1, edge, edge + 1) if place < few]
+    cut = common | {"batch": [2], "tokens": few, "keep": few // 2, "above": few // 2}
+    edges = [
+        Case("one at the cut", cut | {"place": place, "sign": sign})
+        for place in (0, 5, 70, *places, few - 1)
+        for sign in (1, -1)
     ]
+    return sizes + edges
+
+
+EDGES = (8, 16, 32, 64, 128, 256, 300, 512, 1024)
+"""Of tiles, and one place within."""

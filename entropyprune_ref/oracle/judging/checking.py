@@ -68,7 +68,7 @@ def check(
         arrays: What the candidate takes: "torch", "numpy" or "jax". It may return any of them.
         size: "quick", "default" or "thorough": `SIZES` cases for each law.
         seed: Of the drawing of cases. The same seed tries the same cases.
-        time_limit: Seconds that one call may take.
+        time_limit: Seconds that one call may take; infinite for no limit.
         memory_limit: GiB that an isolated candidate may use.
         isolate: Whether the candidate runs in a process of its own. Then a crash, a call that takes too long or too
             much memory is one broken law, and the other laws are tried in a new process; and what the candidate prints

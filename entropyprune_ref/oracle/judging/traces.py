@@ -1,5 +1,6 @@
 """Where hypothesis keeps its caches: not in the folder in which somebody checks a kernel."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from hypothesis import configuration
 
 @contextmanager
 def no_traces() -> Iterator[None]:
-    """Sends what hypothesis writes to a temporary folder, and then to where it went before."""
+    """Sends what hypothesis writes to a temporary folder, the same for all checks, and then where it went before."""
     before = configuration.__dict__.get("__hypothesis_home_directory")
-    with tempfile.TemporaryDirectory(prefix="entropyprune-ref-") as folder:
-        configuration.set_hypothesis_home_dir(Path(folder))
-        try:
-            yield
-        finally:
-            configuration.set_hypothesis_home_dir(before)
+    folder = Path(tempfile.gettempdir()) / f"entropyprune-ref-{getattr(os, 'getuid', int)()}"
+    configuration.set_hypothesis_home_dir(folder)
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(before)

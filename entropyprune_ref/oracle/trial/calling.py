@@ -107,7 +107,7 @@ def _same_bits(before: Any, after: Any) -> bool:
         return before.keys() == after.keys() and all(_same_bits(before[key], after[key]) for key in before)
     if isinstance(before, tuple | list):
         return len(before) == len(after) and all(map(_same_bits, before, after))
-    return bool(before == after)
+    return bool(before == after or before != before)  # or NaN, which equals nothing
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """One trial of a candidate on one case: it is called with care, and what comes back is looked at."""
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -108,6 +109,8 @@ class Trial:
         candidate = self.candidate
         if isinstance(candidate, Isolated):
             return candidate.call(arguments, options)
+        if math.isinf(self.setting.time_limit):
+            return called(candidate, arguments, options, self.setting.arrays, self.setting.device)
         found: list[Outcome] = []
 
         def work() -> None:

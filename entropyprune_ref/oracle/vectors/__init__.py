@@ -14,14 +14,15 @@ package, and `load` reads either.
 
 An array in the JSON has `dtype`, `shape` and one of: `data`, row-major numbers; `digits`, decimal strings, for counts
 beyond what a JSON number holds; `file` and `tensor`, where it stands in safetensors. Weights are given as `file` and
-`prefix`: all tensors whose names begin so. But for scores that nearly tie, all inputs are exact in float32, so that
-every consumer has the same.
+`prefix`: all tensors whose names begin so. Inputs of real sizes are a `recipe`: every consumer draws them from a hash,
+and they need not be shipped; those of 16 bits are exact in their dtype. But for scores that nearly tie, all inputs are
+exact in float32, so that every consumer has the same.
 
 A consumer reads `cases.json`, computes, and writes one safetensors file:
 
 - for each output of each case a tensor `<id>.<output>`, floating or integer, in the shape of the expected value;
 - for a case without an answer `<id>.rejected`, a single 1;
-- as metadata `format_version` "1", `set` as in the manifest, and `dtype`, "float64" or "float32": what it computed in.
+- as metadata `format_version` "2", `set` as in the manifest, and `dtype`, "float64" or "float32": what it computed in.
 
 `judge` reads that file (`entropyprune-ref check --vectors results.safetensors`). A case of `must_match` passes within
 its tolerance, one of `must_reject` if it was rejected. A case of `either` has a documented choice behind it, and passes

@@ -205,3 +205,22 @@ NUMBERS: dict[str, Callable[[Any, int], Any]] = {
 """A number off by one, in a narrow format, or cut."""
 
 COMPARISONS = ("or equal", "turned")
+
+KINDS = {
+    "axis cut or blocked": (*BLOCKED, "blocks of {n} each for itself", "mean of the results of blocks of {n}"),
+    "index off by one": tuple(ENDS),
+    "one element alone": tuple(ALONE),
+    "leading axis from elsewhere": tuple(NEIGHBOURS),
+    "intermediate rounded": (*ROUNDED, *(name for name in WHOLE if name.startswith("indices"))),
+    "axes swapped": ("axes swapped",),
+    "kept between calls": tuple(STATES),
+    "step dropped, doubled or moved": ("step dropped", "step doubled", "step moved behind the next"),
+    "number wrong or narrow": tuple(name for name in NUMBERS if name not in BLOCKED),
+    "comparison turned": COMPARISONS,
+}
+"""The operators in groups, for tables. A number that is cut is counted with the axes that are."""
+
+
+def kind_of(operator: str) -> str:
+    """The group of an operator."""
+    return next((kind for kind, names in KINDS.items() if operator in names), "axis cut or blocked")

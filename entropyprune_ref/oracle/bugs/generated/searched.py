@@ -174,7 +174,7 @@ def _prefills() -> Iterator[Made]:
     for name, numbers in varied:
         for inject in (False, True):
             yield f"{name}{', given' * inject}", [prefill_call(seed, inject=inject, **numbers) for seed in SEEDS]
-    other = {"layout": [-6, 2, -9, 2, 1], "kv_heads": 1}
+    other: dict[str, Any] = {"layout": [-6, 2, -9, 2, 1], "kv_heads": 1}
     yield "another prompt of the same length", [prefill_call(0, **other), prefill_call(1)]
 
 

@@ -68,10 +68,10 @@ def entropy_tolerance(contract: str, convention: str | None, inputs: Tensor) -> 
     for name, dtype in DTYPES.items():
         if contract == "token_entropy":
             chosen = CONVENTIONS[convention or "paper"]
-            floor = token_entropy_floor(inputs, chosen, dtype)
+            floor = token_entropy_floor(inputs.double(), chosen, dtype)
             plain = plain_token_entropy(inputs.to(dtype), chosen)
         else:
-            floor, plain = entropy_floor(inputs, dtype), plain_matrix_entropy(inputs.to(dtype))
+            floor, plain = entropy_floor(inputs.double(), dtype), plain_matrix_entropy(inputs.to(dtype))
         allowed[name] = rounded_up(allowance(floor, plain, exact, dtype))
     return allowed
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .draws import Recipe
+
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 """What a consumer may compute in; tolerances are given for each."""
 
@@ -94,6 +96,7 @@ class VectorCase:
         outputs: By name; none where the input must be rejected.
         cut: Of a selection.
         alternatives: Other answers that pass; for "either" only.
+        recipes: Of inputs that are drawn and not shipped, by name.
     """
 
     id: str
@@ -106,6 +109,7 @@ class VectorCase:
     outputs: Mapping[str, Expected] = field(default_factory=dict)
     cut: Cut | None = None
     alternatives: tuple[Alternative, ...] = ()
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
 
 def rounded_up(allowed: Tensor) -> Tensor:

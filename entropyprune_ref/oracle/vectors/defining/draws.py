@@ -6,7 +6,9 @@ in float32 is given the same inputs as one in float64.
 
 import hashlib
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,10 +25,34 @@ def integers(name: str, *shape: int, low: int = -127, high: int = 127) -> Tensor
         >>> integers("example", 4, low=0, high=9).tolist()
         [2.0, 8.0, 5.0, 2.0]
     """
-    count = math.prod(shape)
-    stream = hashlib.shake_256(f"{SEED}:{name}".encode()).digest(4 * count)
-    words = (int.from_bytes(stream[at : at + 4], "little") for at in range(0, 4 * count, 4))
-    return torch.tensor([low + word % (high - low + 1) for word in words], dtype=torch.float64).reshape(shape)
+    stream = hashlib.shake_256(f"{SEED}:{name}".encode()).digest(4 * math.prod(shape))
+    words = np.frombuffer(stream, "<u4").astype(np.int64)
+    return torch.from_numpy(low + words % (high - low + 1)).double().reshape(shape)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An input that is not shipped: whoever needs it draws it.
+
+    Attributes:
+        name: Of the stream of the hash, behind the seed and a colon.
+        shape: Of the array, row-major.
+        low: Smallest integer.
+        high: Largest integer.
+        divide: By which the integers are divided, a power of two.
+        dtype: Of the array; no number is rounded in it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    low: int = -127
+    high: int = 127
+    divide: int = 32
+    dtype: torch.dtype = torch.float64
+
+    def drawn(self) -> Tensor:
+        """The array."""
+        return (integers(self.name, *self.shape, low=self.low, high=self.high) / self.divide).to(self.dtype)
 
 
 def numbers(name: str, *shape: int) -> Tensor:

@@ -67,6 +67,16 @@ def cases() -> Iterator[VectorCase]:
         prune_layer=1,
         given=[0, 1, 2, 5, 7, 8, 9],
     )
+    yield _case(
+        "far_positions",
+        "positions from 3,000 on, a step of two between them",
+        "PositionsRenumbered DecodeFromShortened InterleavedRotary",
+        one,
+        keep=3,
+        prune_layer=1,
+        start=3000,
+        stride=2,
+    )
     yield _case("keep_all", "all are kept: no pruning", "DuplicatedCache InterleavedGroups", one, keep=6, prune_layer=1)
     yield _case(
         "keep_none",
@@ -89,13 +99,15 @@ def _case(
     convention: str = "paper",
     attended: list[int] | None = None,
     given: list[int] | None = None,
+    start: int = 0,
+    stride: int = 1,
 ) -> VectorCase:
     seen = torch.tensor(attended or [1] * len(image_index))
     inputs: dict[str, Any] = {
         "weights": weights(),
         "sizes": SIZES,
         "embeddings": integers(f"prefill/{name}", len(image_index), 12) / 64,
-        "positions": (seen.cumsum(0) - 1).clamp(min=0),
+        "positions": start + stride * (seen.cumsum(0) - 1).clamp(min=0),
         "image_index": torch.tensor(image_index),
         "attended": seen,
         "continuation": integers("prefill/continuation", 2, 12) / 64,

@@ -10,13 +10,19 @@ import torch
 from torch import Tensor
 
 from ..defining.case import Alternative, Cut, Expected, Row, VectorCase
+from ..defining.draws import SEED, Recipe
 
 INLINE = 32
 """Arrays of at most so many finite numbers stand in the JSON itself."""
 
 INPUTS, EXPECTED = "inputs.safetensors", "expected.safetensors"
 
-_DTYPES = {"float64": torch.float64, "int64": torch.int64}
+_DTYPES = {
+    "float64": torch.float64,
+    "int64": torch.int64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 class Tensors:
@@ -56,7 +62,10 @@ def encoded(case: VectorCase, inputs: Tensors, expected: Tensors) -> dict[str, A
         "comment": case.comment,
         "flags": list(case.flags),
         "verdict": case.verdict,
-        "inputs": {name: _value(value, inputs, f"{case.id}.{name}") for name, value in case.inputs.items()},
+        "inputs": {
+            name: _recipe(case.recipes[name]) if name in case.recipes else _value(value, inputs, f"{case.id}.{name}")
+            for name, value in case.inputs.items()
+        },
     }
     outputs = {}
     for name, output in case.outputs.items():
@@ -112,6 +121,11 @@ def decoded(record: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor
         outputs,
         cut,
         alternatives,
+        {
+            name: _drawn(value)
+            for name, value in record["inputs"].items()
+            if isinstance(value, dict) and isinstance(value.get("recipe"), dict)
+        },
     )
 
 
@@ -141,6 +155,23 @@ def _array(value: Tensor, tensors: Tensors, name: str, *, digits: bool = False) 
     return array | {"file": tensors.file, "tensor": tensors.add(name, value)}
 
 
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    numbers = {name: getattr(recipe, name) for name in ("low", "high", "divide")}
+    return {
+        "dtype": str(recipe.dtype).removeprefix("torch."),
+        "shape": list(recipe.shape),
+        "recipe": {"stream": f"{SEED}:{recipe.name}", **numbers},
+    }
+
+
+def _drawn(array: Mapping[str, Any]) -> Recipe:
+    numbers = dict(array["recipe"])
+    seed, _, name = str(numbers.pop("stream")).partition(":")
+    if seed != str(SEED):
+        raise ValueError(f"stream must be of seed {SEED}, got {seed}")
+    return Recipe(name, tuple(array["shape"]), **numbers, dtype=_DTYPES[array["dtype"]])
+
+
 def _allowed(allowed: Tensor) -> Any:
     flat = allowed.flatten().tolist()
     return flat[0] if flat and flat.count(flat[0]) == len(flat) else flat
@@ -158,6 +189,8 @@ def _input(value: Any, tensors: Mapping[str, Mapping[str, Tensor]]) -> Any:
 
 
 def _tensor(array: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+    if "recipe" in array:
+        return _drawn(array).drawn()
     dtype, shape = _DTYPES[array["dtype"]], array["shape"]
     if "tensor" in array:
         tensor = tensors[array["file"]][array["tensor"]]

@@ -37,15 +37,22 @@ def _ref(name: str) -> Schema:
 TEXT, COUNT, NUMBER = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "number"}
 ALLOWED, HASH = {"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 
-_KIND = {"dtype": {"enum": ["float64", "int64"]}, "shape": _list(COUNT)}
+_KIND = {"dtype": {"enum": ["float64", "int64", "bfloat16", "float16"]}, "shape": _list(COUNT)}
+
+RECIPE = {
+    "description": "Drawn, not shipped: every four bytes of SHAKE-256 of the stream's name, little-endian, modulo "
+    "high - low + 1, plus low, divided by a power of two; row-major, and exact in the dtype.",
+    **_object({"stream": TEXT, "low": {"type": "integer"}, "high": {"type": "integer"}, "divide": COUNT}),
+}
 
 ARRAY: Schema = {
     "description": "Row-major. Small arrays stand here as data; counts that JSON numbers could not hold as digits, "
-    "decimal strings; all others as a tensor of a safetensors file.",
+    "decimal strings; those of real sizes as a recipe; all others as a tensor of a safetensors file.",
     "oneOf": [
         _object({**_KIND, "data": _list(NUMBER)}),
         _object({**_KIND, "digits": _list({"type": "string", "pattern": "^-?[0-9]+$"})}),
         _object({**_KIND, "file": {"type": "string", "pattern": r"\.safetensors$"}, "tensor": TEXT}),
+        _object({**_KIND, "recipe": RECIPE}),
     ],
 }
 
@@ -136,7 +143,7 @@ CASE = _object(
 CASES_SCHEMA: Schema = {
     "$schema": DIALECT,
     "title": "entropyprune-ref vectors: cases",
-    **_object({"format_version": {"const": 1}, "cases": _list(_ref("case"), minItems=1)}),
+    **_object({"format_version": {"const": 2}, "cases": _list(_ref("case"), minItems=1)}),
     "$defs": {"array": ARRAY, "group": GROUP, "input": INPUT, "output": OUTPUT, "cut": CUT, "case": CASE},
 }
 """Of `cases.json`."""
@@ -147,7 +154,7 @@ MANIFEST_SCHEMA: Schema = {
     **_object(
         {
             "format": {"const": "entropyprune-ref vectors"},
-            "format_version": {"const": 1},
+            "format_version": {"const": 2},
             "spec_version": {"type": "string", "pattern": "^[0-9]+\\.[0-9]+$"},
             "generator": _object({"name": TEXT, "version": TEXT, "seed": {"type": "integer"}}),
             "set": {"description": "SHA-256 over all inputs: what results say they answer.", **HASH},
