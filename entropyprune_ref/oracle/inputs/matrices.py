@@ -225,6 +225,8 @@ def matrices(
         most = 1 / (8 * torch.finfo(setting.computes_in).eps)
         powers = tuple(2**power for power in range(11) if least_rows <= 2**power <= most)
     batch, rows, columns = draw(shapes(axes, least_rows=least_rows, least_rank=least_rank, rows=powers))
+    if family in ("zero rows", "rank one"):  # of large products with zero rows eigvalsh of torch in float32 makes NaN
+        rows, columns = min(rows, 9), min(columns, 9)
     seed = draw(st.integers(0, 2**16), label="seed")
     numbers: dict[str, Any] = {"batch": batch, "rows": rows, "columns": columns, "seed": seed}
     low, high = scale_bounds(setting, rows, columns)
