@@ -205,8 +205,8 @@ def show_generated(record: dict[str, Any]) -> None:
     rows = []
     total = dict.fromkeys(CONTRACT_NAMES, (0, 0))
     for kind, by_contract in record["table"].items():
-        cells = [by_contract.get(name, (0, 0, 0)) for name in CONTRACT_NAMES]
-        pairs = [(caught, bugs - equal) for bugs, equal, caught in cells]
+        cells = [by_contract.get(name, (0, 0, 0, 0)) for name in CONTRACT_NAMES]
+        pairs = [(caught, bugs - equal - left) for bugs, equal, caught, left in cells]
         rows.append([kind, *(f"{caught} of {bugs}" if bugs else "" for caught, bugs in pairs)])
         total = {n: (t[0] + c, t[1] + b) for (n, t), (c, b) in zip(total.items(), pairs, strict=True)}
     rows.append(["all", *(f"{caught} of {bugs}" for caught, bugs in total.values())])

@@ -110,6 +110,19 @@ def _computed_in(dtype: torch.dtype) -> tuple[torch.dtype | None, ...]:
     return (None, torch.float64) if dtype == torch.float32 else (None, dtype)
 
 
+def known_for(setting: Setting) -> list[Mutant]:
+    """The mutants of a setting: those that are wrong there.
+
+    Two compute in half precision, which loses nothing of scores in float16, and is what a candidate may claim to do.
+    """
+    entries = [e for e in MUTANTS if e.contract == setting.contract and e.convention == setting.convention]
+    half = {"select_tokens": setting.dtype, "collapse_layer": setting.computes_in}.get(setting.contract)
+    return [e for e in entries if half != torch.float16 or e.name not in ("half-precision scores", COMPUTED_IN_HALF)]
+
+
+COMPUTED_IN_HALF = "computed in half precision"
+
+
 def digest() -> str:
     """Of the names of all known-wrong implementations: by it, recorded power is known to be that of this catalogue."""
     names = "\n".join(f"{entry.contract} {entry.convention.name} {entry.name}" for entry in MUTANTS)
@@ -120,7 +133,7 @@ def measured(setting: Setting, hints: Mapping[str, str] | None = None) -> dict[s
     """How many mutants of the catalogue there are for a setting, which are missed, and which law caught each other."""
     caught: dict[str, str] = {}
     missed = []
-    entries = [e for e in MUTANTS if e.contract == setting.contract and e.convention == setting.convention]
+    entries = known_for(setting)
     for mutant in entries:
         hint = (hints or {}).get(mutant.name)
         law = caught_by(mutant.implementation, setting, first=(hint,) if hint else ())

@@ -57,20 +57,23 @@ def tabulated(found: Mapping[str, tuple[str | None, str | None]]) -> dict[str, A
     """The record of a run.
 
     Args:
-        found: Of every bug by name: the name of its witness, and the law that caught it.
+        found: Of bugs by name: the name of the witness, and the law that caught it. What is not there was not run.
 
     Returns:
         `digest` of the names; `table`: by kind of operator and contract how many bugs there are, how many of them are
-        equivalent, and how many are caught; `laws`: how many each law caught first; `equivalent`: names with their
-        reason; `missed`: names.
+        equivalent, how many are caught, and how many were not run; `laws`: how many each law caught first;
+        `equivalent`: names with their reason; `missed`: names.
     """
     table: dict[str, dict[str, list[int]]] = {}
     laws: dict[str, int] = {}
     equivalent, missed = {}, []
     for entry in sample():
-        seen, law = found[entry.name]
-        counts = table.setdefault(kind_of(entry.bug.operator), {}).setdefault(entry.contract, [0, 0, 0])
+        counts = table.setdefault(kind_of(entry.bug.operator), {}).setdefault(entry.contract, [0, 0, 0, 0])
         counts[0] += 1
+        if entry.name not in found:
+            counts[3] += 1
+            continue
+        seen, law = found[entry.name]
         if law is not None:
             counts[2] += 1
             laws[law] = laws.get(law, 0) + 1
