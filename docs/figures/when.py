@@ -71,6 +71,22 @@ def four_layers() -> str:
     return layers_table([results()["layers-4"]], METHOD["paper"])
 
 
+def deeper() -> str:
+    """The method in the model that is asked about neighbours."""
+    return layers_table([results()["deeper"]], METHOD["paper"])
+
+
+def deeper_floors() -> str:
+    """When that model has read what each type of question needs."""
+    result = results()["deeper"]
+    dropped = [cell for cell in result["cells"] if cell["scorer"] == NONE_KEPT]
+    rows = [
+        [str(cell["layer"]), *(f"{100 * cell['kinds'][kind][0]:.0f}" for kind in result["kinds"])] for cell in dropped
+    ]
+    rows.append(["*chance*", *(f"{100 * result['chance'][kind]:.0f}" for kind in result["kinds"])])
+    return table(["nothing kept from layer", *result["kinds"]], rows)
+
+
 def reference() -> str:
     """What sharpness is without any collapse, and how often chance reaches that of each model."""
     rows = []

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -56,9 +57,13 @@ def train(
     torch.manual_seed(recipe.seed)
     model = Llava(recipe.config()).to(device)
     seconds = 0.0
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 is float32 on every device
-        for stage in (VisionStage(model, recipe), DecoderStage(model, recipe)):
-            seconds += _run(stage, folder, report or (lambda *_: None), save_every, workers)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Please use the new API settings to control TF32", UserWarning
+        )  # in torch 2.9
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 is float32 on every device
+            for stage in (VisionStage(model, recipe), DecoderStage(model, recipe)):
+                seconds += _run(stage, folder, report or (lambda *_: None), save_every, workers)
     model = model.to("cpu").eval()
     model.save(folder / "model.safetensors")
     record = {

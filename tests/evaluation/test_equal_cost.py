@@ -105,7 +105,7 @@ def mean(scorer: str, average: int, layer: int, equal: str = "average") -> float
 
 
 def test_results_are_whole() -> None:
-    assert len(SEEDS) == 5 and set(RESULTS) >= {"layers-4", "layers-8"}
+    assert len(SEEDS) == 5 and set(RESULTS) >= {"layers-4", "layers-8", "deeper"}
     assert all(result["images"] == 500 and averages(result) == list(COSTS) for result in SEEDS)
 
 
@@ -154,12 +154,27 @@ def test_page_is_right_that_random_late_comes_close_to_the_method_at_the_collaps
     assert 0 < sum(late > early for late, early in pairs) < 5
 
 
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("name", [name for name, result in RESULTS.items() if result["collapse"]["consistency"] > 0.5])
 def test_page_is_right_that_the_answer_is_c_for_every_model(name: str) -> None:
     result = RESULTS[name]
     assert verdict(result) == "c"
     others = set(result["other definitions"].values()) - {None}
     assert others == {result["collapse"]["layer"]}
+
+
+def test_page_is_right_about_the_world_that_is_read_deeper() -> None:
+    result = RESULTS["deeper"]
+    collapse = result["collapse"]
+    dropped = {c["layer"]: c["kinds"] for c in result["cells"] if c["scorer"] == NONE_KEPT}
+
+    def read_at(kind: str) -> int:
+        whole = result["cells"][0]["kinds"][kind][0]
+        return min(layer for layer, kinds in dropped.items() if kinds[kind][0] >= whole - 0.02)
+
+    assert (read_at("color"), read_at("next")) == (3, 5) and result["cells"][0]["kinds"]["next"][0] >= 0.99
+    assert collapse["consistency"] <= 0.3 and collapse["drop"] < 0.03 and collapse["interval"] == [1, 5]
+    assert collapse["sharpness"] < float(random_sharpness(8).quantile(0.5))
+    assert max(result["curve"]) - min(result["curve"]) < 0.1
 
 
 def test_page_is_right_about_where_later_fails() -> None:
@@ -168,6 +183,10 @@ def test_page_is_right_about_where_later_fails() -> None:
     assert eight[1]["accuracy"][PAPER] > eight[2]["accuracy"][PAPER] + 0.05
     assert (four[3]["keep"], max(four)) == (8, 3) and four[2]["accuracy"][PAPER] > four[3]["accuracy"][PAPER] + 0.03
     assert nothing_lost(RESULTS["layers-4"], 0.05) is None
+    deeper = budget(RESULTS["deeper"], 58)
+    assert (deeper[1]["keep"], deeper[3]["keep"], max(deeper)) == (45, 6, 3)
+    assert deeper[1]["accuracy"][PAPER] > deeper[3]["accuracy"][PAPER] + 0.03
+    assert deeper[1]["accuracy"][PAPER] > deeper[1]["accuracy"]["random"] + 0.3
 
 
 def test_page_is_right_about_what_a_sharpness_means() -> None:

@@ -73,7 +73,7 @@ def test_a_call_that_takes_too_long_ends_the_check() -> None:
     assert time.perf_counter() - start < 10
     assert [failure.law for failure in report.failures] == ["time"]
     assert report.not_run == tuple(law.name for law in CONTRACTS["matrix_entropy"].laws[1:])
-    assert "not run, since a call is still running, which isolate=True would end: range" in str(report)
+    assert "not run, since a call is still running, which isolate=True would end: real sizes" in str(report)
     assert "did not return within 0.2 s" in report.failures[0].message
 
 

@@ -132,6 +132,9 @@ def test_frames_a_second_are_the_steps_in_time_of_qwen() -> None:
         positions, _ = model.model.get_rope_index(inputs["input_ids"], **{name: inputs[name] for name in names})
         times = positions[0, 0, inputs["mm_token_type_ids"][0] == 2]
         assert (times - times[0]).unique().tolist() == steps
+    short = reader.prompt(QUESTION, frames=[scene(60, 90)] * 6, fps=30.0).inputs_for(model.to(torch.bfloat16))
+    assert short["second_per_grid_ts"].item() == pytest.approx(1 / 15, rel=1e-7)  # seconds stay exact, pixels do not
+    assert short["pixel_values_videos"].dtype == torch.bfloat16
 
 
 def test_positions_that_the_page_draws_are_those_of_the_model() -> None:
