@@ -98,7 +98,7 @@ def density_matrix(
 def covariance_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch dims"]:
     r"""Computes the eigenvalues of the trace-normalised covariance (Eq. 2.1).
 
-    $$\lambda_i = \lambda_i\!\left(\tilde Z^\top \tilde Z\right) / \operatorname{tr} \tilde Z^\top \tilde Z, \qquad
+    $$\lambda_i \text{ eigenvalues of } \tilde Z^\top \tilde Z / \operatorname{tr} \tilde Z^\top \tilde Z, \qquad
       i = 1 \dots \mathrm{dims}$$
 
     Args:
@@ -121,7 +121,7 @@ def covariance_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float
 def gram_spectrum(features: Float[Tensor, "*batch samples dims"]) -> Float64[Tensor, "*batch samples"]:
     r"""Computes the eigenvalues of the trace-normalised dual Gram matrix (Eq. 2.2).
 
-    $$\lambda_i = \lambda_i\!\left(\tilde Z \tilde Z^\top\right) / \operatorname{tr} \tilde Z \tilde Z^\top, \qquad
+    $$\lambda_i \text{ eigenvalues of } \tilde Z \tilde Z^\top / \operatorname{tr} \tilde Z \tilde Z^\top, \qquad
       i = 1 \dots \mathrm{samples}$$
 
     Args:

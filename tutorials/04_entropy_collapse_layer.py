@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from entropyprune_ref import Llava, collapse_layer, layer_entropy
-from entropyprune_ref.collapse import other_definitions
+from entropyprune_ref.collapse import other_definitions, random_sharpness
 from entropyprune_ref.demo.run import entropy_curves
 from entropyprune_ref.llava import pixels
 from entropyprune_ref.world.scenes import draw_scene
@@ -97,9 +97,7 @@ figure.tight_layout()
 # somewhat sharp. Draw six independent normal numbers instead of the drops, many times over:
 
 # %%
-noise = torch.randn(4000, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-by_chance = torch.tensor([collapse_layer(-torch.cat((torch.zeros(1), row.cumsum(0)))).sharpness for row in noise])
-by_chance = by_chance[by_chance > 0]  # no drop at all is rare
+by_chance = random_sharpness(6)
 chance = [by_chance.quantile(share).item() for share in (0.5, 0.75)]
 print(f"sharpness of pure chance: median {chance[0]:.2f}, one in four is above {chance[1]:.2f}")
 for name, values in curves.items():

@@ -163,8 +163,8 @@ for name, (over, under) in wrong.items():
 #
 # Why does counting need background? Because this model does not count objects one by one. It reads how much of the
 # image they are: give background back as mere weight, as copies of four of its tokens, and the count is right again.
-# That is measured on 500 images and five seeds on the page on [what we
-# measure](../method/reported-and-measured.md#why-counting-fails).
+# That is measured on 500 images and five seeds on the page on [what the score
+# sees](../method/what-the-score-sees.md#why-counting-fails).
 #
 # A simpler rival, attention from the last token, does at least as well on colour as token entropy.
 

@@ -1,25 +1,15 @@
 """What the figures of the collapse are worth, against six independent drops."""
 
-import torch
 from collapse import results
 
-from entropyprune_ref.collapse import collapse_layer
-
-DRAWS = 4000
-
-
-def sharpness(layers: int) -> torch.Tensor:
-    """Sharpness of curves whose drops are independent normal numbers."""
-    drops = torch.randn(DRAWS, layers, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = (collapse_layer(-torch.cat((torch.zeros(1), row.cumsum(0)))) for row in drops)
-    return torch.tensor([each.sharpness for each in found if each.found])
+from entropyprune_ref.collapse import random_sharpness
 
 
 def compared() -> str:
     """How often chance is as sharp as each seed, and how far seeds agree."""
     found = results()
     layers = found[0]["collapse"]["trained"]["layers"]
-    chance = sharpness(layers)
+    chance = random_sharpness(layers)
     above = {
         name: [100 * float((chance > result["collapse"][name]["sharpness"]).double().mean()) for result in found]
         for name in ("trained", "untrained")

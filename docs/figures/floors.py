@@ -67,13 +67,9 @@ def counting() -> str:
         truth, chance = ([share(r, name, 1, keep, "count") for r in found] for name in (TRUTH, "random"))
         rows.append(f"| {keep} | {100 * recall:.1f} % | {spread(truth)} | {spread(chance)} |")
     nothing = spread([share(r, NOTHING, 1, 0, "count") for r in found])
-    return "\n".join(
-        [
-            "| kept at layer 1 | patches that matter, kept by the ground truth (least over seeds) | count, "
-            "ground truth | "
-            "count, random |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            f"| 0 | – | {nothing} | {nothing} |",
-        ]
-    )
+    lines = [
+        "| kept at layer 1 | objects' patches kept | count, ground truth | count, random |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [*rows, f"| 0 | – | {nothing} | {nothing} |"]
+    return '<div class="words" markdown>\n\n' + "\n".join(lines) + "\n\n</div>"

@@ -36,6 +36,7 @@ model_options = options(
 prompt_options = options(
     click.option("--image", "images", multiple=True, type=click.Path(path_type=Path), help="May be repeated."),
     click.option("--video", type=click.Path(path_type=Path), help="Folder of frames, in order of names, or a GIF."),
+    click.option("--fps", default=2.0, show_default=True, help="Frames a second of the video."),
     click.option("--question", required=True, help="What to ask."),
 )
 

@@ -10,8 +10,11 @@ import numpy as np
 import torch
 
 from ..demo.run import entropy_curves
+from ..evaluation import counting as counts
+from ..evaluation import heads as head_measures
 from ..evaluation.equal_cost import compare
 from ..evaluation.equal_cost_tables import floors_table, layers_table, rules_table
+from ..evaluation.heads_tables import auc_table, control_table, counting_table
 from ..evaluation.plan import HELD_OUT, METHOD, EqualCost, Plan
 from ..evaluation.run import evaluate as run_plan
 from ..evaluation.statistics import rounded
@@ -49,20 +52,39 @@ from ._shared import (
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The training seed, noted in the results.")
 @click.option("--equal-cost", is_flag=True, help="Compare prune layers at the same cost instead of the same tokens.")
+@click.option("--heads", is_flag=True, help="Measure what the score sees, by layer, with controls.")
+@click.option("--counting", is_flag=True, help="Ask how many things there are, the background given back in pieces.")
 @device_option
 @weights_option
 @json_option
 def evaluate(
-    out: Path, images: int, seed: int, equal_cost: bool, device: str, weights: Path | None, as_json: bool
+    out: Path,
+    images: int,
+    seed: int,
+    equal_cost: bool,
+    heads: bool,
+    counting: bool,
+    device: str,
+    weights: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure accuracy over budgets, prune layers and scorers; write results.json, tables and a figure."""
     if images < 2:
         raise click.UsageError(f"--images must be at least 2, got {images}")
+    if equal_cost + heads + counting > 1:
+        raise click.UsageError("only one of --equal-cost, --heads and --counting can be measured at a time")
+    standard = not (equal_cost or heads or counting)
     model = load(weights).to(device)
     asked = SHIPPED if "after" not in model.config.vocabulary else (*SHIPPED, "next")
     with progress() as report:
         if equal_cost:
             text, summary = _equal_cost(model, replace(EqualCost(), images=images, kinds=asked), out, report)
+        elif heads:
+            summary = head_measures.run(model, seed, images, lambda done, total: report("layers", done, total))
+            text = _heads
+        elif counting:
+            summary = counts.run(model, images, lambda done, total: report("conditions", done, total))
+            text = _counting
         else:
             text, summary = _standard(model, replace(Plan(), images=images, kinds=asked), out, seed, report)
     summary = {"seed": seed, **plain(rounded(summary))}
@@ -70,7 +92,7 @@ def evaluate(
     partial = results.with_suffix(".partial")
     partial.write_text(json.dumps(summary) + "\n")
     partial.replace(results)
-    picture = "" if equal_cost else f"\nPicture: {save_accuracy(out / 'accuracy.png', [summary])}"
+    picture = "" if not standard else f"\nPicture: {save_accuracy(out / 'accuracy.png', [summary])}"
     if as_json:
         dump(summary)
     else:
@@ -117,3 +139,13 @@ def _equal_cost(model: Llava, plan: EqualCost, out: Path, report: Report) -> tup
         return "\n".join(parts)
 
     return text, compare(model, plan, outcome)
+
+
+def _heads(result: Summary) -> str:
+    parts = [f"AUC for patches that show a thing, by prune layer\n\n{auc_table([result])}\n"]
+    parts += [f"Controls\n\n{control_table([result], int(layer))}\n" for layer in list(result["layers"])[:2]]
+    return "\n".join(parts)
+
+
+def _counting(result: Summary) -> str:
+    return "\n".join(f"{counting_table([result], int(layer))}\n" for layer in result["layers"])

@@ -39,6 +39,7 @@ def prune(
     attention: str | None,
     images: tuple[Path, ...],
     video: Path | None,
+    fps: float,
     question: str,
     new_tokens: int,
     rounds: int,
@@ -59,7 +60,7 @@ def prune(
     from ..hf.comparing import compare
 
     reader = checkpoints.load_reader(name)
-    prompt = reader.prompt(question, **pictures)
+    prompt = reader.prompt(question, fps=fps, **pictures)
     model = checkpoints.load_model(name, device=device, dtype=dtype, attention=attention)
     with progress() as report:
         found = compare(model, prompt.inputs_for(model), pruner, new_tokens=new_tokens, rounds=rounds, report=report)

@@ -28,6 +28,7 @@ def trace(
     attention: str | None,
     images: tuple[Path, ...],
     video: Path | None,
+    fps: float,
     question: str,
     new_tokens: int,
     out: Path,
@@ -47,7 +48,7 @@ def trace(
     from ..hf.tracing import traced
 
     reader = checkpoints.load_reader(name)
-    prompt = reader.prompt(question, **pictures)
+    prompt = reader.prompt(question, fps=fps, **pictures)
     model = checkpoints.load_model(name, device=device, dtype=dtype, attention=attention)
     found = traced(model, prompt.inputs_for(model), pruner, new_tokens=new_tokens)
     record = found.record

@@ -118,7 +118,7 @@ def summarise(said: np.ndarray, things: np.ndarray, tried: Sequence[Condition]) 
             {
                 **asdict(condition),
                 "right": mean_interval((counts == things).astype(float)),
-                "too many": mean_interval((counts - things)[known].astype(float)),
+                "too many": mean_interval((counts - things)[known].astype(float)) if known.any() else None,
                 "said": {
                     str(number): {
                         str(count): int(((counts == count) & (things == number)).sum())

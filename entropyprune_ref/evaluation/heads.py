@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from entropyprune_ref.llava.decoder import DecoderLayer
 from entropyprune_ref.llava.model import Llava
 from entropyprune_ref.scoring import CONVENTIONS, token_entropy
 from entropyprune_ref.world.questions import ask
@@ -95,7 +96,9 @@ def measure(
     def note(score: str, name: str, value: float) -> None:
         rows.setdefault(score, {}).setdefault(name, []).append(value)
 
-    random_projection = blank.decoder.layers[layer - 1].self_attn.q_proj.weight.detach().cpu().double()
+    before, random_before = model.decoder.layers[layer - 1], blank.decoder.layers[layer - 1]
+    assert isinstance(before, DecoderLayer) and isinstance(random_before, DecoderLayer)
+    random_projection = random_before.self_attn.q_proj.weight.detach().cpu().double()
     for image, scene in enumerate(scenes):
         on, visual = scene.patches_of(scene.things), view.visual[image]
         queries = view.queries[image][:, visual].transpose(0, 1).double()
@@ -103,7 +106,7 @@ def measure(
         changed: dict[str, list[Tensor]] = {
             "random weights": [other.queries[image][:, visual].transpose(0, 1).double()]
         }
-        state = model.decoder.layers[layer - 1].input_layernorm(asked.states[layer - 1][image]).detach().cpu()[visual]
+        state = before.input_layernorm(asked.states[layer - 1][image]).detach().cpu()[visual]
         changed["random query weights, trained states"] = [
             (state.double() @ random_projection.T).unflatten(-1, (queries.shape[1], -1))
         ]
@@ -124,8 +127,8 @@ def measure(
             )
             note(convention, "AUC left after query energy", auc(residual(scores, others["query energy"][None]), on))
             for name, draws in changed.items():
-                values = [auc(token_entropy(draw, formula).numpy().round(9), on) for draw in draws]
-                note(convention, f"AUC, {name}", float(np.mean(values)))
+                found = [auc(token_entropy(draw, formula).numpy().round(9), on) for draw in draws]
+                note(convention, f"AUC, {name}", float(np.mean(found)))
     return rows
 
 

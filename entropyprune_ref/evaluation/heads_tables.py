@@ -59,9 +59,9 @@ def counting_table(results: list[dict[str, Any]], layer: int) -> str:
     rows = []
     for place, condition in enumerate(results[0]["layers"][str(layer)]):
         found = [result["layers"][str(layer)][place] for result in results]
-        right, excess = ([row[name][0] for row in found] for name in ("right", "too many"))
+        right, excess = [row["right"][0] for row in found], [row["too many"][0] for row in found if row["too many"]]
         shares = f"{100 * sum(right) / len(right):.1f} [{100 * min(right):.1f}–{100 * max(right):.1f}]"
-        mean = f"{sum(excess) / len(excess):+.2f} [{min(excess):+.2f}, {max(excess):+.2f}]"
+        mean = f"{sum(excess) / len(excess):+.2f} [{min(excess):+.2f}, {max(excess):+.2f}]" if excess else "no number"
         rows.append([_named(condition), shares, mean])
     return table([f"from layer {layer} on", "count right, %", "counted too many"], rows)
 

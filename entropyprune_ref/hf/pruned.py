@@ -55,8 +55,28 @@ def pruned(model: Any, pruner: EntropyPrune, *, keep_view: bool = False) -> Iter
         embedding. The entropy is computed of those, so they tie exactly and the earlier one is kept first; after
         rotary embedding rounding would decide.
 
+        Padding leaves the sequence with the dropped tokens, so that a short row does not hold up a long one.
+        `run.last.index` says which token each logit belongs to.
+
         Without a cache every step of `generate` is a prefill, and prunes. A later turn on the same cache goes on from
-        the pruned prompt; new images in it are pruned too.
+        the pruned prompt; new images in it are pruned too, and a scorer sees that turn alone.
+
+    Examples:
+        Two words, an image of four patches, two words: half of the image is kept, and all words.
+
+        >>> import torch
+        >>> from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+        >>> sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2}
+        >>> configs = {"text_config": LlamaConfig(vocab_size=9, **sizes)}
+        >>> configs["vision_config"] = CLIPVisionConfig(image_size=8, patch_size=4, **sizes)
+        >>> model = LlavaForConditionalGeneration(LlavaConfig(**configs, image_token_index=3)).eval()
+        >>> ids, pixels = torch.tensor([[1, 4, 3, 3, 3, 3, 5, 6]]), torch.randn(1, 3, 8, 8)
+        >>> with pruned(model, EntropyPrune(2, keep=2)) as run, torch.no_grad():
+        ...     out = model(input_ids=ids, pixel_values=pixels)
+        >>> run.last.image_index.tolist(), run.last.kept.sum().item(), out.logits.shape[1]
+        ([[-1, -1, 0, 0, 0, 0, -1, -1]], 6, 6)
+        >>> [out.past_key_values.get_seq_length(layer) for layer in range(3)]
+        [8, 8, 6]
     """
     parts = anatomy(model)
     require_prunable(parts, pruner)

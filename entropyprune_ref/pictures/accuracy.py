@@ -1,9 +1,11 @@
 """The figure of an evaluation: accuracy against tokens kept, a panel for every prune layer."""
 
 from pathlib import Path
+from statistics import fmean
 
-from entropyprune_ref.evaluation.plan import GROUND_TRUTH
+from entropyprune_ref.evaluation.plan import GROUND_TRUTH, NONE_KEPT
 from entropyprune_ref.evaluation.summary import Summary
+from entropyprune_ref.evaluation.tables import chance_of, share_of
 
 from .panels import new_figure
 
@@ -31,13 +33,18 @@ def save_accuracy(path: Path, summaries: list[Summary]) -> Path:
     Returns:
         `path`.
     """
-    layers, keeps = summaries[0]["plan"]["layers"], summaries[0]["plan"]["keeps"]
+    keeps = summaries[0]["plan"]["keeps"]
+    layers = sorted({cell["layer"] for cell in summaries[0]["cells"] if cell["scorer"] == GROUND_TRUTH})
     cells = [{(c["scorer"], c["layer"], c["keep"]): c["accuracy"] for c in s["cells"]} for s in summaries]
     figure = new_figure(3.1 * len(layers) + 1.6, 3.4)
     panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
     full = sum(next(c for c in s["cells"] if c["scorer"] == "unpruned")["accuracy"][0] for s in summaries)
     for axes, layer in zip(panels, layers, strict=True):
         axes.axhline(100 * full / len(summaries), color="#1f2430", linewidth=0.6, linestyle=":")
+        nothing = [share_of(summary, NONE_KEPT, layer, 0) for summary in summaries]
+        for floor, name in ((100 * fmean(nothing), NONE_KEPT), (100 * chance_of(summaries[0]), "chance")):
+            axes.axhline(floor, color="#64748b", linewidth=0.8, linestyle="-." if name == NONE_KEPT else (0, (1, 3)))
+            axes.annotate(name, (1, floor), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
         for name, (color, line) in STYLES.items():
             shares = [[100 * by_key[name, layer, keep][0] for keep in keeps] for by_key in cells]
             mean = [sum(column) / len(column) for column in zip(*shares, strict=True)]

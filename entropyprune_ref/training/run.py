@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -53,12 +55,17 @@ def train(
         ValueError: If `folder` holds a checkpoint of another recipe.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _require_own(folder, recipe)
     torch.manual_seed(recipe.seed)
     model = Llava(recipe.config()).to(device)
     seconds = 0.0
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 is float32 on every device
-        for stage in (VisionStage(model, recipe), DecoderStage(model, recipe)):
-            seconds += _run(stage, folder, report or (lambda *_: None), save_every, workers)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Please use the new API settings to control TF32", UserWarning
+        )  # in torch 2.9
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 is float32 on every device
+            for stage in (VisionStage(model, recipe), DecoderStage(model, recipe)):
+                seconds += _run(stage, folder, report or (lambda *_: None), save_every, workers)
     model = model.to("cpu").eval()
     model.save(folder / "model.safetensors")
     record = {
@@ -74,6 +81,18 @@ def train(
     return model
 
 
+def _require_own(folder: Path, recipe: Recipe) -> None:
+    """Refuses a folder in which a run of another recipe has ended."""
+    path = folder / "training.json"
+    if path.exists():
+        try:
+            same = json.loads(path.read_text())["recipe"] == json.loads(json.dumps(asdict(recipe)))
+        except (ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            raise ValueError(f"folder must be empty or hold a run of the same recipe, got another recipe's in {folder}")
+
+
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
@@ -83,14 +102,7 @@ def _run(stage: Stage, folder: Path, report: Report, save_every: int, workers: i
     path = folder / f"{stage.name}.checkpoint"
     done, before = 0, 0.0
     if path.exists():
-        state = torch.load(path, weights_only=True, map_location=stage.model.device)
-        if state["recipe"] != json.dumps(asdict(stage.recipe)):
-            raise ValueError(f"folder must be empty or hold a run of the same recipe, got another recipe's in {folder}")
-        stage.model.load_state_dict(state["model"])
-        stage.modules.load_state_dict(state["modules"])
-        for optimizer, saved in zip(stage.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        done, before = state["done"], state["seconds"]
+        done, before = _restored(stage, path)
     started, seen = time.perf_counter(), math.nan
     steps = range(done, stage.steps)
     for step, batch in zip(steps, drawn(stage.draw, steps, workers), strict=True):
@@ -119,6 +131,28 @@ def _run(stage: Stage, folder: Path, report: Report, save_every: int, workers: i
     return before + time.perf_counter() - started
 
 
+def _restored(stage: Stage, path: Path) -> tuple[int, float]:
+    """Puts a stage where its checkpoint was; returns steps done and seconds taken."""
+    damaged = f"{path} must be a whole checkpoint of a training run, got one that does not read; delete it"
+    try:
+        state = torch.load(path, weights_only=True, map_location=stage.model.device)
+        same = state["recipe"] == json.dumps(asdict(stage.recipe))
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{damaged} ({type(error).__name__})") from None
+    if not same:
+        raise ValueError(
+            f"folder must be empty or hold a run of the same recipe, got another recipe's in {path.parent}"
+        )
+    try:
+        stage.model.load_state_dict(state["model"])
+        stage.modules.load_state_dict(state["modules"])
+        for optimizer, saved in zip(stage.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        return int(state["done"]), float(state["seconds"])
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{damaged} ({type(error).__name__})") from None
+
+
 def _schedule(step: int, steps: int, warmup: int) -> float:
     """Linear warm-up, then a cosine to 2 %."""
     if step < warmup:
@@ -129,5 +163,8 @@ def _schedule(step: int, steps: int, warmup: int) -> float:
 def _write(path: Path, save: Callable[[Path], object]) -> None:
     """Writes to a temporary file, then renames: never a half-written file under the final name."""
     temporary = path.with_name(path.name + ".partial")
-    save(temporary)
-    os.replace(temporary, path)
+    try:
+        save(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

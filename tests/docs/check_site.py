@@ -58,7 +58,8 @@ def test_pages_have_no_fault(visits: Visits, kind: str) -> None:
     assert visits.of(kind) == []
 
 
-FAULTY = """<!doctype html><html><head><title>x</title></head><body data-md-color-scheme="default">
+FAULTY = """<!doctype html><html><head><meta charset="utf-8"><title>x</title></head>
+<body data-md-color-scheme="default">
 <div class="md-content"><p>An equation $x$ and another \\frac{1}{2}.</p><img src="missing.png">
 <p id="a"></p><p id="a"></p><p>☃</p><code style="font-family: Inter">code</code>
 <p style="width: 3000px">wide</p><p style="color: #aaa; background: #bbb">faint</p>
@@ -67,7 +68,7 @@ FAULTY = """<!doctype html><html><head><title>x</title></head><body data-md-colo
 <script src="heavy.js"></script>
 <script src="http://192.0.2.1/foreign.js"></script><script>throw new Error("wrong")</script></div></body></html>"""
 
-SOUND = """<!doctype html><html lang="en"><title>x</title><body style="font-family: Inter">
+SOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>x</title><body style="font-family: Inter">
 <main><h1>Sound → ∎</h1></main><script>
 const dark = matchMedia("(prefers-color-scheme: dark)")
 const follow = () => document.body.setAttribute("data-md-color-scheme", dark.matches ? "slate" : "default")

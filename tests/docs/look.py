@@ -27,6 +27,7 @@ def look(site: Path, out: Path, pages: Sequence[str]) -> None:
             tab.call("Page.navigate", url=root + page)
             tab.run("document.readyState === 'complete' || new Promise((done) => addEventListener('load', done))")
             tab.run(AT_ONCE)
+            tab.run("for (const image of document.images) if (image.getClientRects().length) image.loading = 'eager'")
             tab.run("document.fonts.ready.then(() => new Promise((done) => setTimeout(done, 600)))")
             height = min(tab.run("document.documentElement.scrollHeight"), LONGEST)
             clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}

@@ -25,4 +25,6 @@ def test_method_is_read_in_order() -> None:
     named = re.findall(r": method/([\w-]+)\.md$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     order = ("overview", "matrix-entropy", "token-scores", "collapse-layer", "budgets", "pruning", "dual-gram", "flops")
     assert named[: len(order)] == list(order)
+    results = ("when-to-prune", "paper-and-released-code", "reported-and-measured", "what-the-score-sees")
+    assert [name for name in named if name in results] == list(results)
     assert named[-2:] == ["notation", "quantum-laws"]

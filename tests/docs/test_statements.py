@@ -37,34 +37,6 @@ def test_counting_fails_although_every_object_is_kept(result: dict[str, Any]) ->
     assert cell(result, "ground-truth", 1, 16)["kinds"]["count"][0] < nothing["kinds"]["count"][0]
 
 
-COUNTING = json.loads((Path(__file__).parents[2] / "results" / "counting.json").read_text())
-EACH_COUNT = pytest.mark.parametrize("seed", COUNTING, ids=lambda seed: f"seed {seed['seed']}")
-
-
-def counted(seed: dict[str, Any], objects: int, background: int, copied: bool = False) -> tuple[float, float]:
-    """How often the count is right, and by how much it is too high, read from layer 1 on."""
-    wanted = (objects, background, copied)
-    (row,) = [r for r in seed["layers"]["1"] if (r["objects"], r["background"], r["copied"]) == wanted]
-    return row["right"][0], row["too many"][0]
-
-
-@EACH_COUNT
-def test_counting_is_restored_by_the_weight_of_background_alone(seed: dict[str, Any]) -> None:
-    """Objects alone: wrong and too many. Copies of one background token nearly mend it, copies of four do."""
-    right, over = counted(seed, 1, 0)
-    assert right < 0.3 and over > 0.5
-    assert counted(seed, 1, 1, copied=True)[0] > 0.85
-    assert counted(seed, 1, 4, copied=True)[0] > 0.95
-
-
-@EACH_COUNT
-def test_counting_goes_wrong_when_objects_weigh_more(seed: dict[str, Any]) -> None:
-    """The whole image, then every object twice, then three times: ever more is counted."""
-    once, twice, thrice = (counted(seed, times, 144) for times in (1, 2, 3))
-    assert once[0] > 0.99 and twice[0] < 0.8 and thrice[0] < 0.5
-    assert abs(once[1]) < 0.01 and 0.2 < twice[1] < thrice[1]
-
-
 def test_released_does_much_as_low_query_norm_does_at_layer_1() -> None:
     for keep in KEEPS:
         assert abs(mean("token-entropy-released", 1, keep) - mean("query-norm-low", 1, keep)) < 0.025

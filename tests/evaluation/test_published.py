@@ -10,6 +10,7 @@ import pytest
 
 from entropyprune_ref.evaluation.card import model_card, shipped
 from entropyprune_ref.evaluation.cells import Batch
+from entropyprune_ref.evaluation.equal_cost import averages, budget, by_rule
 from entropyprune_ref.evaluation.plan import HELD_OUT, Cell, Plan
 from entropyprune_ref.evaluation.summary import CHECKED, chance
 from entropyprune_ref.evaluation.tables import share_of, short_table, unpruned_share
@@ -143,3 +144,24 @@ def test_page_is_right_about_the_averages_that_are_feasible() -> None:
     }
     assert feasible == {72: {1, 2}, 48: {1}, 32: {1}, 16: set(), 8: set()}
     assert BUNDLED["feasible"]["average 48"]["K=2"] == 0  # feasible, with nothing left
+
+
+def test_readme_is_right_in_its_sentences() -> None:
+    """Every number of the paragraph under its table, from the results."""
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    agree = [100 * results["collapse"]["trained"]["consistency"] for results in SEEDS]
+    assert f"in all five seeds, and {min(agree):.0f} to {max(agree):.0f} % of the images agree" in readme
+    names = ("token-entropy-paper", "last-token-attention", "ground-truth", "random")
+    score, attention, truth, chosen = (f"{100 * mean(name, 2, 16):.1f}" for name in names)
+    assert f"the paper's score leaves {score} %, like attention from the last token ({attention})" in readme
+    assert f"the patches with the objects ({truth}), against {chosen} for a random choice" in readme
+    assert f"and {100 * mean('none kept', 2, 0):.1f} with no visual token at all" in readme
+    by_seed = [100 * share_of(results, "random", 2, 16) for results in SEEDS]
+    assert f"(a random choice: {min(by_seed):.0f} to {max(by_seed):.0f} % by seed)" in readme
+    costs = [json.loads((ROOT / "results" / f"equal-cost-seed-{seed}.json").read_text()) for seed in range(5)]
+    chosen_budgets = [average for average in averages(costs[0]) if len(budget(costs[0], average)) > 1]
+    late, early = (
+        100 * fmean(by_rule(cost, rule, "token-entropy-paper", average) for cost in costs for average in chosen_budgets)
+        for rule in ("latest", "collapse")
+    )
+    assert f"({late:.1f} against {early:.1f} % for the paper's score" in readme

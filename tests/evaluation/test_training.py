@@ -91,3 +91,43 @@ def test_recipe_of_deeper_questions_has_their_words() -> None:
     config = DEEPER.config()
     assert config.vocabulary == DEEPER_WORDS and config.decoder.layers == 8
     assert Recipe().config().decoder.layers == 6
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "a text", "another file"])
+def test_train_says_which_checkpoint_is_damaged(damage: str, tmp_path: Path) -> None:
+    recipe = replace(tiny_recipe(), vision_steps=1, decoder_steps=0)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "vision.checkpoint"
+    if damage == "truncated":
+        with pytest.raises(KeyboardInterrupt):
+            training.train(
+                replace(recipe, vision_steps=2), tmp_path, lambda _, done, *__: stop() if done == 2 else None, 1
+            )
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "another file":
+        torch.save({"weights": torch.zeros(2)}, path)
+    else:
+        path.write_bytes(b"" if damage == "empty" else b"a text")
+    with pytest.raises(ValueError, match=r"vision\.checkpoint must be a whole checkpoint.*delete it"):
+        training.train(recipe, tmp_path)
+
+
+def test_train_does_not_write_over_a_finished_run_of_another_recipe(tmp_path: Path) -> None:
+    recipe = replace(tiny_recipe(), vision_steps=0, decoder_steps=0)
+    training.train(recipe, tmp_path)
+    training.train(recipe, tmp_path)  # the same one may run again
+    with pytest.raises(ValueError, match="same recipe, got another recipe's"):
+        training.train(replace(recipe, seed=9), tmp_path)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        training._write(tmp_path / "model", full)
+    assert list(tmp_path.iterdir()) == []

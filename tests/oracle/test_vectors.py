@@ -330,7 +330,7 @@ def in_float32(case: VectorCase) -> Answers:
     """Entropies by singular values in NumPy's float32; everything else as the reference has it."""
     got = answered(case)
     if "entropy" in got:
-        (rows,) = (value.numpy().astype(np.float32) for value in case.inputs.values())
+        (rows,) = (value.float().numpy() for value in case.inputs.values())
         rows = rows - rows.mean(-2, keepdims=True)
         if case.convention == "row_normalized":
             norm = np.linalg.norm(rows, axis=-1, keepdims=True)

@@ -121,6 +121,22 @@ def test_frames_of_qwen_span_two_in_time() -> None:
     assert torch.equal(mixed[:, :, 1], other[:, :, 0])
 
 
+@torch.no_grad()
+def test_frames_a_second_are_the_steps_in_time_of_qwen() -> None:
+    """A pair of frames stands at its second times the positions a second of the configuration."""
+    reader, model = reader_of("qwen2_5_vl"), model_of("qwen2_5_vl")
+    assert model.config.vision_config.tokens_per_second == 4
+    for fps, steps in ((2.0, [0, 4, 8]), (4.0, [0, 2, 4]), (1.0, [0, 8, 16])):
+        inputs = reader.prompt(QUESTION, frames=[scene(60, 90)] * 6, fps=fps).inputs
+        names = ("mm_token_type_ids", "video_grid_thw", "second_per_grid_ts")
+        positions, _ = model.model.get_rope_index(inputs["input_ids"], **{name: inputs[name] for name in names})
+        times = positions[0, 0, inputs["mm_token_type_ids"][0] == 2]
+        assert (times - times[0]).unique().tolist() == steps
+    short = reader.prompt(QUESTION, frames=[scene(60, 90)] * 6, fps=30.0).inputs_for(model.to(torch.bfloat16))
+    assert short["second_per_grid_ts"].item() == pytest.approx(1 / 15, rel=1e-7)  # seconds stay exact, pixels do not
+    assert short["pixel_values_videos"].dtype == torch.bfloat16
+
+
 def test_positions_that_the_page_draws_are_those_of_the_model() -> None:
     path = Path(__file__).parents[2] / "docs" / "figures" / "layouts.py"
     spec = importlib.util.spec_from_file_location("layouts", path)
@@ -148,6 +164,7 @@ def test_prompt_without_a_chat_template_has_the_familys_own() -> None:
         ("llava", {}, "exactly one of images and frames must be given"),
         ("llava", {"frames": [scene(30, 30)]}, "frames must be given to one of llava_next_video, .*, got llava"),
         ("qwen2_5_vl", {"frames": [scene(30, 30), scene(30, 31)]}, "frames must have one size"),
+        ("qwen2_5_vl", {"frames": [scene(30, 30)], "fps": 0.0}, "fps must be above 0 and finite, got 0"),
     ],
 )
 def test_prompt_rejects(family: str, arguments: dict[str, Any], message: str) -> None:

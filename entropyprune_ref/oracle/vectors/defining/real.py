@@ -12,15 +12,14 @@ from .draws import Recipe
 
 def cases() -> Iterator[VectorCase]:
     """Yields all of them."""
-    llava, qwen = Recipe("real/llava", (576, 32, 128)), Recipe("real/qwen", (576, 28, 128))
+    llava, qwen = Recipe("real/llava", (576, 32, 128)), Recipe("real/qwen", (96, 28, 128))
     loud = Recipe("real/loud", (64, 32, 128), divide=1, dtype=torch.bfloat16)
     half = Recipe("real/half", (64, 40, 128), divide=16, dtype=torch.float16)
     many = Recipe("real/many", (2880, 4, 6))
     plain = "PowerIteration HalfPrecision OtherConvention"
     for convention, name, comment, recipe in (
         ("paper", "real_llava", "576 tokens of LLaVA-1.5-7B", llava),
-        ("released", "real_llava", "576 tokens of LLaVA-1.5-7B", llava),
-        ("row_normalized", "real_qwen", "576 tokens of Qwen2.5-VL-7B", qwen),
+        ("row_normalized", "real_qwen", "96 tokens of Qwen2.5-VL-7B", qwen),
         ("paper", "many_tokens", "2,880 tokens of LLaVA-NeXT-7B, with few heads", many),
         ("paper", "bfloat16", "queries of 16 bits, whose sums of squares float16 cannot hold", loud),
         ("released", "bfloat16", "queries of 16 bits, whose scores float16 cannot hold", loud),
