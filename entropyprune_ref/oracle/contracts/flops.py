@@ -74,7 +74,9 @@ def _real_prompts() -> list[Case]:
         {"text_tokens": 7, "visual_tokens": 999_994, "prune_layer": 3, "keep": 111_111},
     ]
     models = (LLAVA_1_5_7B, LLAVA_1_5_13B, QWEN_2_5_VL_7B, SMALL_QWEN, LARGE_QWEN, LARGEST, WIDE_HEADS, ODD)
-    return [Case("prompt", _numbers(size) | prompt) for prompt in prompts for size in models]
+    late = {"text_tokens": 3001, "visual_tokens": 999_999, "prune_layer": 76, "keep": 333_333}
+    cases = [Case("prompt", _numbers(size) | prompt) for prompt in prompts for size in models]
+    return [*cases, Case("prompt", _numbers(ODD) | late)]
 
 
 def _smallest() -> SearchStrategy[Case]:
