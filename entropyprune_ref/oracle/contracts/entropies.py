@@ -95,6 +95,7 @@ def _real(setting: Setting, axes: int) -> list[Case]:
     else:
         sizes = [[1, 576, 4096], [33, 576, 64], [41, 2880, 32], [23040, 4, 8]]
         more = [[2, 2880, 256], [41, 576, 192]]
+    more.append([1, 1030, 1040])  # more eigenvalues than any tile has entries
     cases = []
     for number, (*batch, rows, columns) in enumerate(sizes + more):
         numbers = {"batch": batch, "rows": rows, "columns": columns, "seed": setting.seed % 2**16 + number}
