@@ -52,7 +52,7 @@ def test_the_table_of_generated_bugs_is_of_these_and_none_is_missed() -> None:
     cells = [counts for by_contract in record["table"].values() for counts in by_contract.values()]
     bugs, equivalent, caught, not_run = map(sum, zip(*cells, strict=True))
     assert bugs == len(sample()) and equivalent == len(record["equivalent"])
-    assert caught == bugs - equivalent - not_run >= 700 and record["missed"] == []
+    assert not_run == 0 and caught == bugs - equivalent >= 1000 and record["missed"] == []
     assert all(record["equivalent"].values())  # a reason for each
 
 
