@@ -139,7 +139,7 @@ def test_shaken_prompts_are_off_by_no_more_than_rounding(case: Case, dtype: torc
     for name, weight in prompt.weights.items():
         off = (shaken.weights[name] / weight.double() - 1).abs()
         turned = "q_proj" in name or "k_proj" in name
-        assert eps / 2 < off.min() and off.max() < longest * eps / 2 + (5 * angle if turned else 0)
+        assert eps / 2 < off.min() and off.max() <= longest * eps / 2 + (5 * angle if turned else 0)
     assert (shaken.positions - prompt.positions).abs().max() <= 5 * angle * prompt.positions.max()
 
 
@@ -466,7 +466,7 @@ def test_whatever_a_prefill_returns_is_reported_and_no_crash(how: str) -> None:
 def test_a_failure_says_which_tokens_were_to_remain_and_is_replayed_from_its_numbers() -> None:
     wrong = WRONG["keeps the lowest"].implementation
     failure = judged(LAWS["own selection"], wrong, Setting("pruned_prefill"), 12).failure
-    assert failure is not None and "keeps the lowest" in failure.resembles
+    assert failure is not None and failure.resembles in ((), ("keeps the lowest",))
     assert "of image 0" in failure.message and "must remain" in failure.message
     with pytest.raises(AssertionError, match="must remain"):
         replay("pruned_prefill", wrong, failure.under, failure.family, failure.numbers)
