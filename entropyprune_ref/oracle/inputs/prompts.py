@@ -270,7 +270,7 @@ def real(setting: Setting) -> list[Case]:
         {"layers": 12, "layout": [35, -576, 20], "prune_layer": 2, "keep": 166, "steps": 3},
         {"layers": 9, "layout": [5, *[-64] * 8, 7], "prune_layer": 1, "keep": 100, "stride": 2, "steps": 1},
         {"layers": 3, "layout": [40, -1100, 30], "prune_layer": 2, "keep": 1050, "steps": 1},
-        {**wide, "heads": 2, "kv_heads": 1, "head_dim": 290, "vocabulary": 1100},
+        {**wide, "heads": 3, "kv_heads": 1, "head_dim": 290, "vocabulary": 1100},
         {**wide, "heads": 75, "kv_heads": 75, "hidden": 70, "mlp": 1030},
     ]
     rest: dict[str, Any] = {"padding": [0, 0, 11], "start": 0, "stride": 1, "steps": 0, "norm_eps": 1e-5}

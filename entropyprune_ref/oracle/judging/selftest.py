@@ -113,14 +113,12 @@ def _computed_in(dtype: torch.dtype) -> tuple[torch.dtype | None, ...]:
 def known_for(setting: Setting) -> list[Mutant]:
     """The mutants of a setting: those that are wrong there.
 
-    Two compute in half precision, which loses nothing of scores in float16, and is what a candidate may claim to do.
+    Two compute in half precision: that loses nothing of scores in float16, and no more of curves in float16 than what
+    Eq. 4.3 calls a tie.
     """
     entries = [e for e in MUTANTS if e.contract == setting.contract and e.convention == setting.convention]
-    half = {"select_tokens": setting.dtype, "collapse_layer": setting.computes_in}.get(setting.contract)
-    return [e for e in entries if half != torch.float16 or e.name not in ("half-precision scores", COMPUTED_IN_HALF)]
-
-
-COMPUTED_IN_HALF = "computed in half precision"
+    half = ("half-precision scores", "computed in half precision")
+    return [entry for entry in entries if setting.dtype != torch.float16 or entry.name not in half]
 
 
 def digest() -> str:
