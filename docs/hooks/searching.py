@@ -11,6 +11,7 @@ OWN = {
     "guides/contributing.md": 0.5,
     "guides/decisions.md": 7.0,
     "guides/real-checkpoints.md": 2.0,
+    "method/collapse-layer.md": 6.0,
     "method/high-resolution.md": 1.0,
     "method/notation.md": 1.0,
     "method/pruning.md": 6.0,

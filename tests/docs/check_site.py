@@ -61,7 +61,7 @@ def test_pages_have_no_fault(visits: Visits, kind: str) -> None:
 FAULTY = """<!doctype html><html><head><meta charset="utf-8"><title>x</title></head>
 <body data-md-color-scheme="default">
 <div class="md-content"><p>An equation $x$ and another \\frac{1}{2}.</p><img src="missing.png">
-<p id="a"></p><p id="a"></p><p>☃</p><code style="font-family: Inter">code</code>
+<p id="a"></p><p id="a"></p><p>\N{SNOWMAN}</p><code style="font-family: Inter">code</code>
 <p style="width: 3000px">wide</p><p style="color: #aaa; background: #bbb">faint</p>
 <span class="katex-html"><span class="katex-base">formula</span>
 <span class="katex-tag" style="position: relative; left: -2em">(1)</span></span>
