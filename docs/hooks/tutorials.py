@@ -146,3 +146,10 @@ def in_few_colours(plot: bytes) -> bytes:
     buffer = io.BytesIO()
     picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
+
+
+def merged(outputs: list[Any]) -> list[Any]:
+    """Joins what a cell printed in several pieces to one output, in front of its pictures."""
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    others = [output for output in outputs if output.output_type != "stream"]
+    return ([nbformat.v4.new_output("stream", text=printed)] if printed else []) + others
