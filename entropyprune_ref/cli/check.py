@@ -20,8 +20,8 @@ CONTRACT_NAMES = (
     "token_entropy",
     "layer_entropy",
     "collapse_layer",
-    "select_tokens",
     "tokens_to_keep",
+    "select_tokens",
     "prefill_flops",
     "pruned_prefill",
 )

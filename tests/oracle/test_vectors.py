@@ -23,11 +23,11 @@ from entropyprune_ref import select_tokens
 from entropyprune_ref.cli import main
 from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.bugs.notes import NOTES
+from entropyprune_ref.oracle.contracts import ALL_CONTRACTS
 from entropyprune_ref.oracle.plain.prefill import PrunedPrefill
 from entropyprune_ref.oracle.tolerances import acceptable_layers
 from entropyprune_ref.oracle.vectors import RELEASED, VectorCase, judge, load
 from entropyprune_ref.oracle.vectors.defining.case import DTYPES
-from entropyprune_ref.oracle.vectors.defining.contracts import CONTRACTS, answers
 from entropyprune_ref.oracle.vectors.judging.comparing import judged as difference
 from entropyprune_ref.oracle.vectors.writing import folder as writing
 from entropyprune_ref.oracle.vectors.writing.encoding import Tensors, decoded, encoded
@@ -44,7 +44,7 @@ Answers = dict[str, Tensor]
 def answered(case: VectorCase, implementation: Any = None) -> Answers:
     """What an implementation answers to a case, as a file of results would hold it; by default the reference."""
     try:
-        return answers(case.contract, case.convention, deepcopy(dict(case.inputs)), implementation)
+        return ALL_CONTRACTS[case.contract].answers(case.convention, deepcopy(dict(case.inputs)), implementation)
     except ValueError:
         return {"rejected": torch.ones(1, dtype=torch.int64)}
 
@@ -172,7 +172,7 @@ def test_cases_survive_encoding() -> None:
 def test_every_flag_is_used_and_every_verdict() -> None:
     assert {flag for case in CASES.values() for flag in case.flags} == NOTES.keys()
     assert {case.verdict for case in CASES.values()} == {"must_match", "must_reject", "either"}
-    assert {case.contract for case in CASES.values()} == CONTRACTS.keys()
+    assert {case.contract for case in CASES.values()} == ALL_CONTRACTS.keys()
 
 
 def test_known_wrong_names_are_those_of_the_catalogue() -> None:

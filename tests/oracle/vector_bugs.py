@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from entropyprune_ref import PAPER, collapse_layer, layer_entropy, matrix_entropy, select_tokens, token_entropy
-from entropyprune_ref.oracle.vectors.defining.bookkeeping import kept_positions
-from entropyprune_ref.oracle.vectors.defining.calls import count_flops
-from entropyprune_ref.oracle.vectors.defining.decoder import pruned_prefill
+from entropyprune_ref.oracle.contracts.flops import counted_flops
+from entropyprune_ref.oracle.contracts.masked import masked_prefill
+from entropyprune_ref.oracle.plain.bookkeeping import kept_positions
 from entropyprune_ref.scoring import CONVENTIONS
 
 Bug = Callable[..., Any]
@@ -128,14 +128,14 @@ RULES = {"full": "causal", "causal": "none", "none": "full"}
 
 def otherwise(**changes: Callable[[dict[str, Any]], Any]) -> Bug:
     """FLOPs of another prompt."""
-    return lambda **given: count_flops(**given | {name: change(given) for name, change in changes.items()})
+    return lambda **given: counted_flops(**given | {name: change(given) for name, change in changes.items()})
 
 
 def head_elsewhere(**given: Any) -> int:
     """The language-model head counted on all positions, or on one although there is none."""
     empty = given["text_tokens"] + given["visual_tokens"] == 0
     rule = "all" if given["lm_head"] == "last" else "last"
-    right = count_flops(**given | {"lm_head": rule})
+    right = counted_flops(**given | {"lm_head": rule})
     return right + 2 * given["hidden"] * given["vocabulary"] if empty else right
 
 
@@ -149,7 +149,7 @@ def interleaved_rotary(weights: dict[str, Tensor], *arguments: Any, **options: A
         else weight
         for name, weight in weights.items()
     }
-    return pruned_prefill("paper")(moved, *arguments, **options)
+    return masked_prefill("paper")(moved, *arguments, **options)
 
 
 def _shared(convention: str) -> dict[tuple[str, str, str], Bug]:

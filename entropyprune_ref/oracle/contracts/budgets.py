@@ -12,7 +12,7 @@ from ..inputs.case import Case, Draw
 from ..inputs.sizes import rungs
 from ..trial.answers import refused, shown, whole_number
 from ..trial.trial import Trial
-from .contract import Contract, Law
+from .contract import Contract, Law, Named
 
 PUBLISHED = tuple(
     {"average": average, "visual_tokens": visual, "layers": 32, "prune_layer": 2}
@@ -183,6 +183,19 @@ def _law(
 TOKENS_TO_KEEP = Contract(
     "tokens_to_keep",
     "tokens_to_keep(average, *, visual_tokens, layers, prune_layer): numbers -> int",
+    Named(
+        "Visual tokens to keep so that the mean over all layers is at most the average (Eq. 5.1): "
+        "floor((L * average - K * N) / (L - K)); infeasible below 0.",
+        {
+            "average": "visual tokens per layer, averaged over all layers; the exact decimal number that is written",
+            "visual_tokens": "N, visual tokens in the prompt",
+            "layers": "L, decoder layers",
+            "prune_layer": "K, the first layer that runs pruned, from 1 to L - 1",
+        },
+        {"keep": "(), tokens, from 0 to N"},
+        lambda ask, given: {"keep": ask(**given)},
+        lambda _: tokens_to_keep,
+    ),
     lambda: ((1,), {"visual_tokens": 1, "layers": 2, "prune_layer": 1}),
     (
         _law(

@@ -26,7 +26,7 @@ from ..inputs.curves import (
 from ..tolerances import acceptable_layers
 from ..trial.answers import shown, whole_number
 from ..trial.trial import Trial
-from .contract import Contract, Law
+from .contract import Contract, Law, Named
 
 
 def _layer(trial: Trial, answer: Any, layers: int) -> int | None:
@@ -85,10 +85,23 @@ def _law(
     return Law(name, statement, cases, judge)
 
 
+def _found(found: Any) -> int:
+    """The layer, or 0 for none: from an int, None, or an object whose attribute `layer` is either."""
+    return int(getattr(found, "layer", found) or 0)
+
+
 COLLAPSE_LAYER = Contract(
     "collapse_layer",
     "collapse_layer(curves): (layers + 1,) or (samples, layers + 1) -> int, or None for no collapse; "
     "or an object whose attribute 'layer' is one of them",
+    Named(
+        "The state into which the entropy falls most, on average over samples, the earliest of equal ones; none if "
+        "that does not exceed 2^-42 times the largest magnitude (Eqs. 4.2 and 4.3; inferred).",
+        {"curves": "(layers + 1,) or (samples, layers + 1), float64: entropies in nats"},
+        {"layer": "(), the first state after the drop, from 1; 0 if no drop is found"},
+        lambda ask, given: {"layer": _found(ask(given["curves"]))},
+        lambda _: collapse_layer,
+    ),
     lambda: ((torch.zeros(1, 2),), {}),
     (
         _law("after the drop", "the layer is the first state after the drop", single_step),

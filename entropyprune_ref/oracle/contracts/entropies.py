@@ -21,13 +21,13 @@ from torch import Tensor
 
 from ...collapse import layer_entropy
 from ...entropy import matrix_entropy
-from ...scoring import token_entropy
+from ...scoring import CONVENTIONS, token_entropy
 from ..inputs.case import Case, Setting
 from ..inputs.matrices import build, empty_batches, largest_rank, matrices, scale_bounds
 from ..plain.entropies import plain_matrix_entropy, plain_token_entropy
 from ..tolerances import allowance, entropy_floor, token_entropy_floor
 from ..trial.trial import Trial
-from .contract import Contract, Law
+from .contract import Contract, Law, Named
 
 MOST_PARTS = 8
 """Of a large stack so many matrices are tried one by one."""
@@ -155,6 +155,11 @@ def _bounded_unless_released(trial: Trial) -> None:
     (_in_range if trial.setting.convention.trace_normalized else _agrees)(trial)
 
 
+def scores_of(convention: str | None) -> Callable[[Tensor], Tensor]:
+    """Token entropy in a convention."""
+    return lambda queries: token_entropy(queries, CONVENTIONS[convention or "paper"])
+
+
 def _example(axes: int) -> Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]:
     return lambda: ((torch.zeros(*[1] * axes, 2, 2),), {})
 
@@ -162,6 +167,14 @@ def _example(axes: int) -> Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]:
 MATRIX_ENTROPY = Contract(
     "matrix_entropy",
     "matrix_entropy(features): (..., samples, dims) -> (...)",
+    Named(
+        "Von Neumann entropy of the features (Eq. 1.4): centre the rows, Z; eigenvalues x of Z^T Z over their sum; "
+        "-sum x log x with 0 log 0 = 0.",
+        {"features": "(..., samples, dims), float64: samples are rows, and are centred"},
+        {"entropy": "(...), nats; 0 without variance"},
+        lambda ask, given: {"entropy": ask(given["features"])},
+        lambda _: matrix_entropy,
+    ),
     _example(0),
     _laws(0, rows="samples", convention=False),
 )
@@ -169,6 +182,15 @@ MATRIX_ENTROPY = Contract(
 TOKEN_ENTROPY = Contract(
     "token_entropy",
     "token_entropy(queries): (..., tokens, heads, head_dim) -> (..., tokens)",
+    Named(
+        "Entropy of each token over its heads (Eqs. 3.1 to 3.3): centre the rows, Z; if row_normalized, divide each by "
+        "its norm, a zero row stays zero; eigenvalues x of Z Z^T, over their sum if trace_normalized, else over heads; "
+        "raise them to the clamp if there is one; -sum x log x, over log(heads) if log_heads.",
+        {"queries": "(..., tokens, heads, head_dim), float64: heads are rows, and are centred"},
+        {"entropy": "(..., tokens), nats; under 'released' in units of log(heads) nats"},
+        lambda ask, given: {"entropy": ask(given["queries"])},
+        scores_of,
+    ),
     _example(1),
     _laws(1, rows="heads", convention=True),
 )
@@ -176,6 +198,13 @@ TOKEN_ENTROPY = Contract(
 LAYER_ENTROPY = Contract(
     "layer_entropy",
     "layer_entropy(states): (..., layers + 1, tokens, dims) -> (..., layers + 1)",
+    Named(
+        "Matrix entropy, as in matrix_entropy, of the visual tokens' states at every layer (Eq. 4.1).",
+        {"states": "(..., layers + 1, tokens, dims), float64: tokens are rows, and are centred"},
+        {"entropy": "(..., layers + 1), nats"},
+        lambda ask, given: {"entropy": ask(given["states"])},
+        lambda _: layer_entropy,
+    ),
     _example(1),
     _laws(1, rows="tokens", convention=False),
 )

@@ -10,9 +10,26 @@ from ..inputs.case import Case, Draw
 from ..inputs.sizes import rungs, sizes
 from ..trial.answers import shown, whole_number
 from ..trial.trial import Trial
-from .contract import Contract, Law
+from .contract import Contract, Law, Named
 
 SIZES = ("layers", "hidden", "heads", "kv_heads", "head_dim", "mlp", "mlp_matrices")
+
+_SIZE = {
+    "layers": "L, decoder layers",
+    "hidden": "d, hidden size",
+    "heads": "h, query heads",
+    "kv_heads": "key/value heads",
+    "head_dim": "d_h, features of a head; heads * head_dim need not be hidden",
+    "mlp": "m, inner size of the MLP",
+    "mlp_matrices": "matrices of the MLP: 3 for a gated one",
+    "vocabulary": "rows of the language-model head",
+}
+_PROMPT = {
+    "text_tokens": "T, text tokens in the prompt",
+    "visual_tokens": "N, visual tokens in the prompt",
+    "attention": "'full': all n * n pairs count; 'causal': n (n + 1) / 2; 'none': linear layers only",
+    "lm_head": "positions that the language-model head is applied to: 'none', 'last' or 'all'",
+}
 
 
 def _numbers(size: DecoderSize) -> dict[str, int]:
@@ -85,12 +102,17 @@ def _smallest() -> SearchStrategy[Case]:
     return st.just(Case("prompt", numbers))
 
 
+def counted_flops(**numbers: Any) -> int:
+    """The reference: pruned where it is said how many are kept."""
+    size = DecoderSize(**{name: numbers.pop(name) for name in _SIZE if name in numbers})
+    return (pruned_prefill_flops if "keep" in numbers else prefill_flops)(size, **numbers).total
+
+
 def _agrees(trial: Trial) -> None:
     """The candidate's total is the reference's, exactly."""
     numbers = dict(trial.case.numbers)
     got = whole_number(trial, trial.call(**numbers))
-    size = DecoderSize(**{name: numbers.pop(name) for name in SIZES})
-    expected = (pruned_prefill_flops if "keep" in numbers else prefill_flops)(size, **numbers).total
+    expected = counted_flops(**numbers)
     if got != expected:
         raise trial.broken(trial.law, f"expected {expected} FLOPs, got {shown(got)}")
 
@@ -103,6 +125,21 @@ PREFILL_FLOPS = Contract(
     "prefill_flops",
     "prefill_flops(*, text_tokens, visual_tokens, layers, hidden, heads, kv_heads, head_dim, mlp, mlp_matrices, "
     "prune_layer=None, keep=None): ints -> int; the whole score matrix counts, the language-model head does not",
+    Named(
+        "FLOPs of a prompt (Eqs. 6.2 and 6.3), one multiply-add being two: K layers on N + T tokens and L - K on "
+        "k + T. A layer on n tokens: 2 n d (2 h d_h + 2 kv_heads d_h + m * mlp_matrices) + 4 pairs h d_h.",
+        {
+            **_SIZE,
+            **_PROMPT,
+            "prune_layer": "K, the first layer that runs pruned; with keep only",
+            "keep": "k, visual tokens from layer K on; absent for an unpruned prompt",
+            "scoring": "whether the cost of the method itself counts too (Eq. 6.4, Gram side, 9 h^3 for eigenvalues)",
+        },
+        {"flops": "(), FLOPs: an exact integer, written as a decimal string because JSON numbers end at 2^53"},
+        lambda ask, given: {"flops": ask(**given)},
+        lambda _: counted_flops,
+        ("prune_layer", "keep", "scoring"),
+    ),
     lambda: ((), dict.fromkeys((*SIZES, "text_tokens", "visual_tokens", "prune_layer", "keep"), 1)),
     (
         _law("by hand", "a model of ones takes 18 FLOPs a layer", _smallest()),

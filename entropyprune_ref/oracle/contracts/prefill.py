@@ -42,7 +42,8 @@ from ..plain.decoder import Run, masked_run, pruned_run
 from ..tolerances import decoder_allowance, disputed, token_score_error
 from ..trial.arrays import take
 from ..trial.trial import Broken, Trial
-from .contract import Contract, Law
+from .contract import Contract, Inputs, Law, Named
+from .masked import masked_prefill
 
 STATEMENTS = {
     "injected prefill": "with the selection given, logits are those of the full pass that masks dropped tokens out",
@@ -85,22 +86,14 @@ class Answer:
     def runs(self) -> tuple[Run, Run, list[Run]]:
         """The exact run for what remains, the plain run in what is computed in, and exact runs of shaken weights."""
         prompt, dtype = self.prompt, self.trial.setting.computes_in
-        remaining = torch.zeros(len(prompt.attended) + len(prompt.continuation), dtype=torch.bool)
-        remaining[self.kept] = True
-        remaining[len(prompt.attended) :] = True
-
-        shaken = [_ran(masked_run, prompt.shaken(dtype, seed), remaining) for seed in range(2)]
-        exact = _ran(masked_run, prompt.to(torch.float64), remaining)
-        return exact, _ran(pruned_run, prompt.to(dtype), remaining), shaken
+        remaining = prompt.remaining(self.kept)
+        shaken = [prompt.shaken(dtype, seed).run(masked_run, remaining) for seed in range(2)]
+        exact = prompt.to(torch.float64).run(masked_run, remaining)
+        return exact, prompt.to(dtype).run(pruned_run, remaining), shaken
 
     def broken(self, law: str, message: str) -> Broken:
         """A law that does not hold, whichever was being tried."""
         return self.trial.broken(law, f"{message}, got {self.kept.tolist()}", statement=STATEMENTS[law])
-
-
-def _ran(run: Callable[..., Run], prompt: Prompt, remaining: Tensor) -> Run:
-    embeddings, positions, attended = prompt.whole()
-    return run(prompt.weights, embeddings, positions, prompt.prune_layer, remaining, attended, prompt.sizes)
 
 
 def answered(trial: Trial, *, inject: bool) -> Answer:
@@ -226,6 +219,15 @@ _GIVEN = (_as_given, _arithmetic)
 _CHOSEN = (_all_text, _no_padding, _budget, _selection)
 
 
+def _asked(run: Callable[..., Any], inputs: Inputs) -> dict[str, Any]:
+    """Calls as the contract says, with inputs by name."""
+    options = {"kept": None, **inputs}
+    order = [options.pop(name) for name in ("weights", "embeddings", "positions", "prune_layer", "keep")]
+    options["attended"] = options["attended"].bool()
+    kept, logits = run(*order, **options)
+    return {"kept": kept, "logits": logits}
+
+
 def _example() -> tuple[tuple[Any, ...], dict[str, Any]]:
     names = ("image_index", "attended", "sizes", "kept", "continuation")
     return ({}, torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), 1, 1), dict.fromkeys(names)
@@ -236,6 +238,33 @@ PRUNED_PREFILL = Contract(
     "pruned_prefill(weights, embeddings, positions, prune_layer, keep, *, image_index, attended, sizes, kept=None, "
     "continuation=None) -> (kept, logits): (sequence, hidden) and (sequence,) -> (remaining,) indices and "
     "(remaining + steps, vocabulary)",
+    Named(
+        "A whole pruned prefill of a tiny Llama decoder, and decoding after it (section 5). A layer: RMS norm, causal "
+        "attention of scale 1 / sqrt(d_h), residual; RMS norm, silu(gate) * up through down, residual. At the end norm "
+        "and lm_head. Rotary embedding turns the pair (i, i + d_h / 2) by position * rope_theta^(-2 i / d_h); "
+        "consecutive query heads share a key head. Visual tokens are scored by token_entropy of the queries of layer "
+        "K - 1.",
+        {
+            "weights": "float64, matrices (outputs, inputs): layers.<i>.input_layernorm, .self_attn.{q,k,v,o}_proj, "
+            ".post_attention_layernorm, .mlp.{gate,up,down}_proj; norm; lm_head; each with .weight behind it",
+            "sizes": "of the decoder: layers, hidden, heads, kv_heads, head_dim, mlp, vocabulary, rope_theta, norm_eps",
+            "embeddings": "(sequence, hidden), float64: state 0",
+            "positions": "(sequence,), rotary positions",
+            "image_index": "(sequence,), the number of the image that a token belongs to, -1 for text and padding",
+            "attended": "(sequence,), 0 for padding, else 1",
+            "continuation": "(steps, hidden), float64: embeddings of the tokens that are decoded afterwards",
+            "prune_layer": "K, the first layer that runs pruned",
+            "keep": "visual tokens to keep, over all images; images keep in proportion (Eq. 5.4)",
+            "kept": "(left,), the places that are to be left; absent where the selection is one's own",
+        },
+        {
+            "kept": "(left,), ascending places in the sequence of the tokens that are left",
+            "logits": "(left + steps, vocabulary): after prefill, then one row for each decoded token",
+        },
+        _asked,
+        masked_prefill,
+        ("kept",),
+    ),
     _example,
     (
         _law("injected prefill", "ordinary", *_GIVEN, inject=True),

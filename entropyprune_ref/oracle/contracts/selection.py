@@ -11,7 +11,7 @@ from ..inputs.case import Case, Setting
 from ..inputs.scores import build, cuts, empty_batches, impossible_keeps, real, scores
 from ..trial.answers import refused
 from ..trial.trial import Trial
-from .contract import Contract, Law
+from .contract import Contract, Law, Named
 
 
 def _answered(trial: Trial) -> tuple[Tensor, Tensor, int]:
@@ -89,6 +89,13 @@ def _law(
 SELECT_TOKENS = Contract(
     "select_tokens",
     "select_tokens(scores, keep): (..., tokens), int -> (..., keep), integer positions, ascending",
+    Named(
+        "Positions of the highest scores, ascending; equal scores go to the earlier token (Eq. 5.2).",
+        {"scores": "(..., tokens), float64: higher is kept first", "keep": "how many of each row"},
+        {"kept": "(..., keep), strictly ascending positions"},
+        lambda ask, given: {"kept": ask(given["scores"], given["keep"])},
+        lambda _: select_tokens,
+    ),
     lambda: ((torch.zeros(2), 1), {}),
     (
         _law("highest scores", "of distinct scores the highest are kept", lambda s: scores(s, "distinct", keep="some")),

@@ -5,7 +5,7 @@ the ordinary prompt (one image between words, one key/value head for every query
 padding), so that the law that breaks says which trait was not minded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
-from ..plain.decoder import parameter_shapes
+from ..plain.decoder import Run, parameter_shapes
 from ..tolerances import ROTARY_ERROR, weight_error
 from .case import Case, Draw, Setting
 from .layouts import laid_out
@@ -78,6 +78,18 @@ class Prompt:
             torch.cat([self.positions, later]),
             torch.cat([self.attended, torch.ones(steps, dtype=torch.bool)]),
         )
+
+    def remaining(self, kept: Int[Tensor, " left"]) -> Bool[Tensor, " whole"]:
+        """Which tokens of prompt and continuation the later layers see, when `kept` of the prompt are."""
+        seen = torch.zeros(len(self.embeddings) + len(self.continuation), dtype=torch.bool)
+        seen[kept] = True
+        seen[len(self.embeddings) :] = True
+        return seen
+
+    def run(self, decoder: Callable[..., Run], remaining: Bool[Tensor, " whole"]) -> Run:
+        """Runs `masked_run` or `pruned_run` on prompt and continuation."""
+        embeddings, positions, attended = self.whole()
+        return decoder(self.weights, embeddings, positions, self.prune_layer, remaining, attended, self.sizes)
 
     def to(self, dtype: torch.dtype) -> "Prompt":
         """The same numbers in another dtype."""

@@ -11,8 +11,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
+from ..contracts import ALL_CONTRACTS
 from .defining.case import VectorCase
-from .defining.contracts import CONTRACTS
 from .writing.encoding import EXPECTED, INPUTS, decoded, identity
 from .writing.folder import CASES, FORMAT, FORMAT_VERSION, MANIFEST, SPEC_VERSION, SUMS, sums
 
@@ -65,7 +65,7 @@ def load(folder: Path | None = None) -> Vectors:
         raise ValueError(f"{folder} must hold vectors as its schema says, got {_line(error)}") from None
     if asked != manifest["set"]:
         raise ValueError(f"{folder} must hold the set {manifest['set']}, got {asked}: its manifest is damaged")
-    if unknown := sorted({case.contract for case in cases.values()} - CONTRACTS.keys()):
+    if unknown := sorted({case.contract for case in cases.values()} - ALL_CONTRACTS.keys()):
         raise ValueError(f"{folder} must hold contracts of this version, got {', '.join(unknown)}")
     if unknown := sorted({flag for case in cases.values() for flag in case.flags} - manifest["notes"].keys()):
         raise ValueError(f"{folder} must have a note on every flag, got none on {', '.join(unknown[:3])}")

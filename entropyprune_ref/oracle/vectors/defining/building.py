@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ....scoring import CONVENTIONS
+from ...contracts import ALL_CONTRACTS
 from ...plain.entropies import plain_matrix_entropy, plain_token_entropy
 from ...tolerances import allowance, entropy_floor, token_entropy_floor
 from .case import DTYPES, Alternative, Cut, Expected, VectorCase, rounded_up
-from .contracts import answers
 
 NAMES = {"matrix_entropy": "features", "token_entropy": "queries", "layer_entropy": "states"}
 """What the only input of an entropy is called."""
@@ -46,7 +46,7 @@ def counted(
 
     The reference answers, unless `found` does: what rounding would decide is decided by reasoning.
     """
-    found = answers(contract, convention, inputs) if found is None else found
+    found = ALL_CONTRACTS[contract].answers(convention, inputs) if found is None else found
     compare = "exact" if cut is None else "selection"
     outputs = {output: Expected(value, compare, units[output]) for output, value in found.items()}
     verdict = "either" if alternatives else "must_match"
@@ -64,7 +64,7 @@ def rows(*values: Sequence[int | float]) -> Tensor:
 
 def entropy_tolerance(contract: str, convention: str | None, inputs: Tensor) -> dict[str, Tensor]:
     """What an entropy may be off, by dtype: `tolerances.allowance`, as in `check`."""
-    allowed, exact = {}, answers(contract, convention, {NAMES[contract]: inputs})["entropy"]
+    allowed, exact = {}, ALL_CONTRACTS[contract].answers(convention, {NAMES[contract]: inputs})["entropy"]
     for name, dtype in DTYPES.items():
         if contract == "token_entropy":
             chosen = CONVENTIONS[convention or "paper"]
@@ -88,7 +88,7 @@ def entropic(
     """Returns a case of an entropy; its tolerance is that of `like`, where another input rounds as this one."""
     inputs = {NAMES[contract]: given}
     id = named(contract, convention, name)
-    value = answers(contract, convention, inputs)["entropy"]
+    value = ALL_CONTRACTS[contract].answers(convention, inputs)["entropy"]
     unit = "log(heads) nats" if convention == "released" else "nats"
     expected = Expected(value, "close", unit, entropy_tolerance(contract, convention, given if like is None else like))
     return VectorCase(

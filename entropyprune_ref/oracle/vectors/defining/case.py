@@ -87,7 +87,7 @@ class VectorCase:
 
     Attributes:
         id: Names the case and, in a file of results, its answers: `<id>.<output>`, or `<id>.rejected`.
-        contract: Which call; see `CONTRACTS` in `calls`.
+        contract: Which call; one of `ALL_CONTRACTS`.
         convention: Formula of token entropy, where it matters.
         comment: What the case is, in a sentence.
         flags: The bug classes that it is there to catch; each is explained in `NOTES`.

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from ....scoring import CONVENTIONS, Convention
+from ...contracts.masked import as_prompt, masked_prefill, scores_of_prompt
 from ...inputs.prompts import Prompt
-from ...plain.decoder import pruned_run
+from ...plain.decoder import masked_run, pruned_run
 from ...tolerances import decoder_allowance, token_score_error
 from .case import DTYPES, Cut, Expected, Row, VectorCase, rounded_up
-from .decoder import SIZES, as_prompt, left_of, masked, pruned_prefill, scores_of, weights
+from .decoder import SIZES, weights
 from .draws import integers
 
 
@@ -115,7 +116,7 @@ def _case(
         "keep": keep,
     }
     injected = None if given is None else torch.tensor(given)
-    kept, logits = pruned_prefill(convention)(**inputs, kept=injected)
+    kept, logits = masked_prefill(convention)(**inputs, kept=injected)
     tolerance, cut = _accuracy(as_prompt(**inputs, kept=kept), CONVENTIONS[convention])
     return VectorCase(
         f"pruned_prefill/{name}",
@@ -137,19 +138,16 @@ def _case(
 
 def _accuracy(prompt: Prompt, convention: Convention) -> tuple[dict[str, Tensor], Cut]:
     """What logits and scores may be off, by dtype, as in the contract; and where the scores are cut."""
-    remaining = left_of(prompt, prompt.injected)
-    exact = masked(prompt, remaining)
-    queries, scores = exact.queries[: len(prompt.embeddings)], scores_of(exact, prompt, convention)
+    remaining = prompt.remaining(prompt.injected)
+    exact = prompt.run(masked_run, remaining)
+    queries, scores = exact.queries[: len(prompt.embeddings)], scores_of_prompt(exact, prompt, convention)
     tolerance, errors = {}, {}
     for name, dtype in DTYPES.items():
-        narrow = {key: weight.to(dtype) for key, weight in prompt.weights.items()}
-        embeddings, positions, attended = prompt.whole()
-        sizes, layer = prompt.sizes, prompt.prune_layer
-        plain = pruned_run(narrow, embeddings.to(dtype), positions, layer, remaining, attended, sizes)
-        shaken = [masked(prompt.shaken(dtype, seed), remaining) for seed in range(2)]
+        plain = prompt.to(dtype).run(pruned_run, remaining)
+        shaken = [prompt.shaken(dtype, seed).run(masked_run, remaining) for seed in range(2)]
         tolerance[name] = rounded_up(decoder_allowance(exact.logits, plain.logits, [r.logits for r in shaken], dtype))
-        moved = [scores_of(run, prompt, convention) for run in shaken]
-        off = decoder_allowance(scores, scores_of(plain, prompt, convention), moved, dtype)
+        moved = [scores_of_prompt(run, prompt, convention) for run in shaken]
+        off = decoder_allowance(scores, scores_of_prompt(plain, prompt, convention), moved, dtype)
         errors[name] = float(rounded_up(off + token_score_error(queries, convention, dtype)))
     visual = [torch.nonzero(prompt.image_index == image).flatten() for image in range(prompt.images)]
     rows = tuple(Row(scores[own], int(torch.isin(own, prompt.injected).sum())) for own in visual)

@@ -9,12 +9,12 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ...contracts import ALL_CONTRACTS
 from ...judging.report import Verdict
 from ...judging.resemblance import same_answer
 from ...trial.arrays import shown
 from ...trial.comparing import Difference
 from ..defining.case import DTYPES, VectorCase
-from ..defining.contracts import CONTRACTS, answers
 from ..reading import RELEASED, Vectors, load
 from ..writing.folder import FORMAT_VERSION
 from .comparing import judged
@@ -55,8 +55,8 @@ def judge(
     """
     path, read = Path(results), load(None if vectors is None else Path(vectors))
     found, dtype = _results(path, read)
-    if unknown := sorted(set(contracts) - CONTRACTS.keys()):
-        raise ValueError(f"contracts must be among {', '.join(CONTRACTS)}, got {', '.join(unknown)}")
+    if unknown := sorted(set(contracts) - ALL_CONTRACTS.keys()):
+        raise ValueError(f"contracts must be among {', '.join(ALL_CONTRACTS)}, got {', '.join(unknown)}")
     excuses = dict(expected_failures or {})
     if unknown := sorted(excuses.keys() - read.cases.keys()):
         raise ValueError(f"expected_failures must name cases, got {', '.join(unknown[:3])}")
@@ -108,7 +108,7 @@ def _require_known(path: Path, found: Mapping[str, Tensor], read: Vectors) -> No
     names = {
         f"{case.id}.{output}"
         for case in read.cases.values()
-        for output in (*CONTRACTS[case.contract].outputs, "rejected")
+        for output in (*ALL_CONTRACTS[case.contract].named.outputs, "rejected")
     }
     if extra := sorted(found.keys() - names):
         raise ValueError(f"results must hold answers to cases only, got {', '.join(extra[:3])} in {path}")
@@ -153,7 +153,8 @@ def _alike(case: VectorCase, given: Mapping[str, Tensor], dtype: str) -> tuple[s
         if mutant.contract != case.contract or mutant.convention.name != (case.convention or "paper"):
             continue
         try:
-            answered = answers(case.contract, case.convention, copy.deepcopy(dict(case.inputs)), mutant.implementation)
+            inputs = copy.deepcopy(dict(case.inputs))
+            answered = ALL_CONTRACTS[case.contract].answers(case.convention, inputs, mutant.implementation)
         except Exception:
             continue
         same = (same_answer(given[name], answered[name], DTYPES[dtype]) for name in given if name in answered)

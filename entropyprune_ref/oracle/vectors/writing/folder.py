@@ -14,8 +14,8 @@ from safetensors.torch import save
 from .... import __version__
 from ....scoring import CONVENTIONS
 from ...bugs.notes import NOTES
+from ...contracts import ALL_CONTRACTS
 from ..defining.cases import all_cases
-from ..defining.contracts import CONTRACTS
 from ..defining.draws import SEED
 from .encoding import EXPECTED, INPUTS, Tensors, encoded, identity
 from .schema import CASES_SCHEMA, MANIFEST_SCHEMA
@@ -76,13 +76,13 @@ def contents() -> dict[str, bytes]:
         "spec_version": SPEC_VERSION,
         "generator": {"name": "entropyprune-ref", "version": __version__, "seed": SEED},
         "set": identity(records, files[INPUTS]),
-        "cases": {name: sum(record["contract"] == name for record in records) for name in CONTRACTS},
+        "cases": {name: sum(record["contract"] == name for record in records) for name in ALL_CONTRACTS},
         "files": {
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
         },
         "contracts": {
             name: {"says": call.says, "inputs": dict(call.inputs), "outputs": dict(call.outputs)}
-            for name, call in CONTRACTS.items()
+            for name, call in ((name, contract.named) for name, contract in ALL_CONTRACTS.items())
         },
         "conventions": {name: asdict(convention) for name, convention in CONVENTIONS.items()},
         "verdicts": VERDICTS,

@@ -4,8 +4,8 @@ from typing import Any
 
 from ....scoring import CONVENTIONS
 from ...bugs.notes import NOTES
+from ...contracts import ALL_CONTRACTS
 from ..defining.case import DTYPES, VERDICTS
-from ..defining.contracts import CONTRACTS
 
 Schema = dict[str, Any]
 
@@ -101,7 +101,7 @@ INPUT = _any(_ref("array"), _ref("group"), NUMBER, TEXT, {"type": "boolean"}, _m
 
 def _of_contract(name: str) -> Schema:
     """What a case of a contract has to have besides."""
-    call = CONTRACTS[name]
+    call = ALL_CONTRACTS[name].named
     inputs = _object({given: _ref("input") for given in call.inputs}, optional=call.optional)
     outputs = _any({"maxProperties": 0}, _object({output: _ref("output") for output in call.outputs}))
     return {
@@ -124,7 +124,7 @@ _EITHER: Schema = {
 CASE = _object(
     {
         "id": {"type": "string", "pattern": "^[a-z0-9_]+(/[a-z0-9_]+)+$"},
-        "contract": {"enum": list(CONTRACTS)},
+        "contract": {"enum": list(ALL_CONTRACTS)},
         "convention": _any({"enum": list(CONVENTIONS)}, {"type": "null"}),
         "comment": TEXT,
         "flags": _list({"enum": list(NOTES)}, minItems=1, uniqueItems=True),
@@ -137,7 +137,7 @@ CASE = _object(
         ),
     },
     optional=("cut", "alternatives"),
-    allOf=[_REJECTED, _EITHER, *map(_of_contract, CONTRACTS)],
+    allOf=[_REJECTED, _EITHER, *map(_of_contract, ALL_CONTRACTS)],
 )
 
 CASES_SCHEMA: Schema = {

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ....pruning import kept_mask
+from ...pruning import kept_mask
 
 
 def kept_positions(
@@ -34,9 +34,6 @@ def kept_positions(
 
     Raises:
         ValueError: As `kept_mask`, or a prune layer that does not exist.
-
-    Properties:
-        - plain Python says the same -> `test_expected_kept_positions_are_those_of_plain_arithmetic`
 
     Examples:
         Text, three visual tokens, text; the middle one is dropped.
