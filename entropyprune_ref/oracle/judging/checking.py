@@ -85,11 +85,6 @@ def check(
         ValueError: An unknown name, a dtype that the contract or the kind of arrays does not have, a candidate that
             cannot take the arguments, or an expected failure that names no law.
 
-    Properties:
-        - correct implementations never fail -> `test_correct_variants_never_fail`
-        - known-wrong ones always do -> `test_every_mutant_is_caught`
-        - same seed, same cases -> `test_check_is_deterministic`
-
     Examples:
         >>> from entropyprune_ref import token_entropy
         >>> check("token_entropy", token_entropy, size="quick").passed
@@ -206,9 +201,6 @@ def replay(
     Raises:
         AssertionError: The law does not hold on this case.
         ValueError: An unknown name.
-
-    Properties:
-        - shows the failure that a report shows -> `test_a_snippet_shows_the_failure_again`
     """
     chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, 0, time_limit, computes_in)
     laws = {entry.name: entry for entry in chosen.laws}

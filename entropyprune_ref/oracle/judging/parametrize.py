@@ -60,9 +60,6 @@ def parametrize_with_checks(
         ModuleNotFoundError: pytest is not installed.
         TypeError: As in `check`.
         ValueError: As in `check`.
-
-    Properties:
-        - one test a law, expected failures are strict -> `test_parametrize_with_checks_makes_one_test_of_each_law`
     """
     try:
         import pytest

@@ -194,10 +194,6 @@ def masked_run(
         attended: False for padding.
         sizes: Of the decoder.
         angles: As in `rotated`.
-
-    Properties:
-        - `entropyprune_ref.llava` gives the same -> `test_the_two_decoders_agree`
-        - so does `pruned_run` -> `test_pruned_run_is_masked_run`
     """
     hidden, queries = embeddings, torch.empty(0)
     for number in range(int(sizes["layers"])):

@@ -36,10 +36,6 @@ def drop_error(curves: Float[Tensor, "*samples states"], computes_in: torch.dtyp
     The error is 0 where no operation rounds, whatever the order: for at most two samples of heights that are multiples
     of one power of two, so few that sums and differences of all samples fit in the significand.
 
-    Properties:
-        - never exceeded by either order, with naive sums in any dtype ->
-          `test_drop_error_bounds_both_orders_of_computation`
-
     Examples:
         >>> third = torch.tensor([3.0, 1 / 3], dtype=torch.float64)
         >>> drop_error(torch.tensor([3.0, 2.0])), f"{float(drop_error(third)):.1e}"
@@ -74,12 +70,6 @@ def acceptable_layers(curves: Float[Tensor, "*samples states"], computes_in: tor
 
     So if the largest drop exceeds every other by more than $\varepsilon + 2e$, one layer is left. All of it is computed
     in rational numbers.
-
-    Properties:
-        - the reference's answer is always among them -> `test_acceptable_layers_hold_the_answer_of_the_reference`
-        - so is that of a detector without a floor, in any dtype ->
-          `test_acceptable_layers_hold_the_answer_of_a_plain_detector`
-        - one is left if the margin is wide -> `test_acceptable_layers_are_one_where_the_margin_is_wide`
 
     Examples:
         >>> acceptable_layers(torch.tensor([3.0, 2.0, 1.0]))  # an exact tie goes to the earlier

@@ -47,9 +47,6 @@ def decoder_allowance(exact: Tensor, plain: Tensor, shaken: list[Tensor], dtype:
         plain: By the plain pruned decoder in `dtype`, of the same shape.
         shaken: As `exact`, of shaken weights.
         dtype: That the weights came in.
-
-    Properties:
-        - correct decoders stay far below it -> `test_correct_prefills_never_fail`
     """
     error = (plain.to(torch.float64) - exact).abs()
     error = torch.where(torch.isfinite(error), error, 0.0)

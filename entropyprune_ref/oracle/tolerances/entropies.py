@@ -28,10 +28,6 @@ def fannes_audenaert(distance: Float64[Tensor, "*batch"], dimension: int) -> Flo
     Returns:
         `(...)`, float64, in nats, in `[0, log(dimension)]`.
 
-    Properties:
-        - holds on drawn pairs of density matrices, and is met by one of them ->
-          `test_fannes_audenaert_bounds_drawn_pairs`, `test_fannes_audenaert_is_met_by_the_extremal_pair`
-
     Examples:
         >>> fannes_audenaert(torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64), 2).exp().tolist()
         [1.0, 2.0, 2.0]

@@ -29,12 +29,6 @@ def disputed(
     Returns:
         `(tokens,)`, True for tokens that were wrongly kept or wrongly dropped.
 
-    Properties:
-        - no selection by scores within `error` is ever disputed ->
-          `test_disputed_never_accuses_a_selection_by_scores_within_the_error`
-        - a swap across a gap of more than twice the error always is ->
-          `test_disputed_accuses_a_swap_across_a_wide_gap`
-
     Examples:
         >>> scores = torch.tensor([3.0, 2.0, 1.9, 0.0], dtype=torch.float64)
         >>> disputed(scores, torch.tensor([0, 2]), 2, 0.06).tolist()  # 2.0 and 1.9 may be told apart or not

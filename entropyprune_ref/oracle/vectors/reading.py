@@ -44,10 +44,6 @@ def load(folder: Path | None = None) -> Vectors:
     Raises:
         ValueError: No set of vectors, one of another version, or one whose files are missing or damaged.
 
-    Properties:
-        - any damaged byte is noticed -> `test_load_refuses_damaged_files`
-        - another version is refused -> `test_load_refuses_another_version`
-
     Examples:
         >>> case = load().cases["tokens_to_keep/llava_192"]
         >>> case.inputs["average"], case.outputs["keep"].value.item(), case.flags

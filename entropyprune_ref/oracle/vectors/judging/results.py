@@ -45,13 +45,6 @@ def judge(
     Raises:
         ValueError: Results or vectors that are damaged, missing, or of another version; results of another set; a
             tensor that belongs to no case; an unknown contract or case.
-
-    Properties:
-        - the reference's own answers pass -> `test_judge_passes_the_reference`
-        - so do those of a program that shares no code with it -> `test_judge_passes_a_foreign_consumer`
-        - every flag is true: the bugs that it names fail the cases that have it ->
-          `test_every_flag_names_a_bug_that_its_case_catches`
-        - nothing but a ValueError for a damaged file -> `test_judge_refuses_damaged_results`
     """
     path, read = Path(results), load(None if vectors is None else Path(vectors))
     found, dtype = _results(path, read)

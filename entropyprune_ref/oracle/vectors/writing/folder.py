@@ -108,11 +108,6 @@ def write(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: `folder` is a file, or holds anything else.
         OSError: It cannot be written.
-
-    Properties:
-        - the same bytes again -> `test_write_gives_the_same_bytes_again`
-        - what is there is replaced whole, or left alone -> `test_write_refuses_a_folder_with_other_files`,
-          `test_write_leaves_what_is_there_when_it_fails`
     """
     folder = Path(folder).resolve()
     _require_free(folder)
