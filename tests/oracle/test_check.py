@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from hypothesis.internal.conjecture import providers
 from torch import Tensor
 
-from entropyprune_ref import PAPER, matrix_entropy, token_entropy
+from entropyprune_ref import PAPER, matrix_entropy, token_entropy, tokens_to_keep
 from entropyprune_ref.oracle import CONTRACTS, Report, check, parametrize_with_checks, replay
 from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.trial.arrays import give, take
@@ -86,6 +87,27 @@ def test_check_is_deterministic() -> None:
     first, second = (quick(wrong, seed=5) for _ in range(2))
     assert [failure.numbers for failure in first.failures] == [failure.numbers for failure in second.failures]
     assert [verdict.cases for verdict in first.verdicts] == [verdict.cases for verdict in second.verdicts]
+
+
+def test_check_draws_the_same_in_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis draws constants of whatever modules are imported: here, of one that has just been."""
+    constants = providers._local_constants
+    monkeypatch.setattr(providers, "_get_local_constants", lambda: constants)
+
+    def drawn() -> list[str]:
+        monkeypatch.setattr(providers, "CONSTANTS_CACHE", type(providers.CONSTANTS_CACHE)(64))
+        calls: list[str] = []
+
+        def counted(average: float, **numbers: int) -> int:
+            calls.append(f"{average} {numbers}")
+            return tokens_to_keep(average, **numbers)
+
+        assert check("tokens_to_keep", counted, size="default").passed
+        return calls
+
+    first = drawn()
+    constants = type(constants)(integers=set(range(3, 2990, 7)))
+    assert drawn() == first
 
 
 def test_failures_say_everything_and_shrink() -> None:

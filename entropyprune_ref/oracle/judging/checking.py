@@ -22,10 +22,10 @@ from ..trial.failure import Failure
 from ..trial.isolation import Isolated
 from ..trial.names import dtype_name, name_of
 from ..trial.trial import STRUCTURE, Broken, Hang, Trial
+from .apart import apart
 from .power import power_line
 from .report import Report, Verdict
 from .resemblance import resembling
-from .traces import no_traces
 
 SIZES = {"quick": 15, "default": 150, "thorough": 2000}
 """Cases that are drawn for each law."""
@@ -308,7 +308,7 @@ def judged(
     run = hypothesis.seed(setting.seed ^ crc32(law.name.encode()))(settings(hypothesis.given(cases)(holds)))
     start = time.perf_counter()
     failure: Failure | None = None
-    with warnings.catch_warnings(), no_traces():
+    with warnings.catch_warnings(), apart():
         warnings.simplefilter("ignore", HypothesisWarning)
         try:
             run()
