@@ -1,11 +1,13 @@
 """The command line and what is behind it: the demonstration, a user's own image, FLOPs, collapse, training."""
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ TINY = LlavaConfig(
     vocabulary=WORDS,
 )
 QUESTION = "what color is the circle"
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -460,7 +463,7 @@ def test_a_file_that_ends_too_early_is_not_ctrl_c(run: Run, monkeypatch: pytest.
     def ends(*_: object, **__: object) -> None:
         raise EOFError("no data left in file")
 
-    monkeypatch.setattr(sys.modules["entropyprune_ref.cli.train"], "run", ends)
+    monkeypatch.setattr(import_module("entropyprune_ref.cli.train"), "run", ends)
     code, _, err = run("train", "--out", tmp_path, "--vision-steps", 1)
     assert code == 2
     assert "a file ended too early: no data left in file" in err
@@ -470,8 +473,18 @@ def test_ctrl_c_ends_with_its_own_code(run: Run, monkeypatch: pytest.MonkeyPatch
     def stops(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["entropyprune_ref.cli.train"], "run", stops)
+    monkeypatch.setattr(import_module("entropyprune_ref.cli.train"), "run", stops)
     assert run("train", "--out", tmp_path, "--vision-steps", 1)[0] == 130
+
+
+def test_ctrl_c_during_the_imports_leaves_no_traceback(tmp_path: Path) -> None:
+    """Importing torch takes seconds; here a torch of its own is interrupted in the middle of it."""
+    (tmp_path / "torch.py").write_text("import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(9)")
+    run = [sys.executable, "-c", "import sys; from entropyprune_ref.cli import main; main(sys.argv[1:])", "flops"]
+    done = subprocess.run(
+        run, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_the_module_is_the_command() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from entropyprune_ref.cli import commands
+from entropyprune_ref.cli.commands import commands
 from entropyprune_ref.oracle import CONTRACTS
 from entropyprune_ref.oracle.bugs import MUTANTS
 

@@ -35,7 +35,7 @@ def test_a_fence_that_does_not_run_fails(tmp_path: Path) -> None:
 
 def test_commands_in_console_fences_exist() -> None:
     """Every `make` target and every subcommand that a page tells the reader to run."""
-    from entropyprune_ref.cli import commands
+    from entropyprune_ref.cli.commands import commands
 
     makefile = (ROOT / "Makefile").read_text()
     for page in PAGES:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from entropyprune_ref.cli import commands
+from entropyprune_ref.cli.commands import commands
 from entropyprune_ref.llava import Llava
 
 
