@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"\b(\d\.\d)\b")
 CITED = re.compile(r"\((?:[^()]*?)Eqs?\. ([^()]*)\)")
 TAG = re.compile(r"\\tag\{(\d\.\d)\}")
-STORY = ("gram.py", "entropy.py", "scoring.py", "collapse.py", "pruning", "flops")
+STORY = ("gram.py", "entropy.py", "scoring.py", "collapse", "pruning", "flops")
 """The rooms of the mathematics, where equations live."""
 
 TITLES = {
