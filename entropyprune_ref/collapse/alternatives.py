@@ -31,6 +31,7 @@ def other_definitions(curves: Float[Tensor, "*samples states"], *, share: float 
     Examples:
         Falls of 2 from 8, then of 1 from 6, then of 1.5 from 1.5.
 
+        >>> from entropyprune_ref import collapse_layer
         >>> curve = torch.tensor([8.0, 6.0, 5.0, 1.5, 0.0])
         >>> collapse_layer(curve).layer, other_definitions(curve, share=0.25)
         (3, {'relative_drop': 4, 'first_drop': 1, 'change_point': 3, 'mode': 3})
