@@ -22,8 +22,9 @@ from entropyprune_ref.demo.contenders import COMPARED, METHOD, AtLayer, Contende
 from entropyprune_ref.demo.costs import prompt_cost
 from entropyprune_ref.demo.images import read_image
 from entropyprune_ref.demo.own_image import run_on
-from entropyprune_ref.demo.run import draw, entropy_curves, prune_layer
+from entropyprune_ref.demo.run import draw
 from entropyprune_ref.demo.run import run as run_demo
+from entropyprune_ref.demo.where import entropy_curves, prune_layer
 from entropyprune_ref.flops import LLAVA_1_5_7B, prefill_flops
 from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig, pixels
 from entropyprune_ref.pictures.panels import Panel, save_picture

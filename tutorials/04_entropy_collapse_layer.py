@@ -24,7 +24,7 @@ import torch
 
 from entropyprune_ref import Llava, collapse_layer, layer_entropy
 from entropyprune_ref.collapse import other_definitions, random_sharpness
-from entropyprune_ref.demo.run import entropy_curves
+from entropyprune_ref.demo.where import entropy_curves
 from entropyprune_ref.llava import pixels
 from entropyprune_ref.world.scenes import draw_scene
 

@@ -8,7 +8,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from entropyprune_ref import Llava
-from entropyprune_ref.demo.run import draw, entropy_curves
+from entropyprune_ref.demo.run import draw
+from entropyprune_ref.demo.where import entropy_curves
 from entropyprune_ref.evaluation.plan import Plan
 from entropyprune_ref.llava import Vocabulary, pixels
 from entropyprune_ref.world.questions import Question

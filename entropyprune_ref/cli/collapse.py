@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ..collapse import collapse_layer, other_definitions
-from ..demo.run import draw, entropy_curves
+from ..demo.run import draw
+from ..demo.where import entropy_curves
 from ..llava import Llava
 from ._real_collapse import collapse_of
 from ._shared import SEED, dump, json_option, load, progress, say, show, weights_option

@@ -9,7 +9,7 @@ import click
 import numpy as np
 import torch
 
-from ..demo.run import entropy_curves
+from ..demo.where import entropy_curves
 from ..evaluation import counting as counts
 from ..evaluation import heads as head_measures
 from ..evaluation.equal_cost import compare

@@ -15,7 +15,7 @@ from entropyprune_ref.pruner import EntropyPrune
 
 from .contenders import COMPARED, METHOD
 from .costs import Report
-from .run import entropy_curves, prune_layer
+from .where import entropy_curves, prune_layer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from entropyprune_ref.collapse import collapse_layer
-from entropyprune_ref.demo.run import entropy_curves
+from entropyprune_ref.demo.where import entropy_curves
 from entropyprune_ref.evaluation.cells import Batch
 from entropyprune_ref.evaluation.plan import GROUND_TRUTH, HELD_OUT, Cell, Plan
 from entropyprune_ref.llava import Llava, weights
