@@ -12,6 +12,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -22,13 +23,13 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .rooms import ROOMS, SKIPPED, Room
+from .rooms import ROOMS, SKIPPED, UNTRIED, Room
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "mutate"
 COPIED = ("entropyprune_ref", "tests", "results", "pyproject.toml", "README.md")
 ENVIRONMENT = {
-    "HYPOTHESIS_PROFILE": "ci",
+    "HYPOTHESIS_PROFILE": "mutate",
     "PYTHONDONTWRITEBYTECODE": "1",  # two changes within one second would share their bytecode
     "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
@@ -58,8 +59,7 @@ def run(name: str, room: Room) -> None:
             shutil.copy(ROOT / entry, tree / entry)
     shutil.copytree(tree / "entropyprune_ref", folder / "unchanged" / "entropyprune_ref", dirs_exist_ok=True)
     socket = Path("/tmp") / f"mutate-{os.getpid()}-{name}"  # the path of a socket must be short
-    asked = [sys.executable, "-S", str(tree / "tests/mutation/warm.py"), "ask", str(socket), *room.tests]
-    asked += [f"entropyprune_ref/{module}" for module in room.modules]
+    asked = [sys.executable, "-S", "-E", str(tree / "tests/mutation/ask.py"), str(socket)]
     config.write_text(_config(room, " ".join(asked)))
     modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
     tests = _digest(sorted((tree / "tests").rglob("*.py")))
@@ -68,30 +68,48 @@ def run(name: str, room: Room) -> None:
         session.unlink(missing_ok=True)
         _cosmic("init", str(config), str(session), folder=tree)
         subprocess.run([_tool("cr-filter-operators"), str(session), str(config)], cwd=tree, check=True)
+        _skip(session, tree)
     elif known.get("tests") != tests:
         with sqlite3.connect(session) as database:
             database.execute("delete from work_results where test_outcome = 'SURVIVED'")
     (folder / "digest.json").write_text(json.dumps({"modules": modules, "tests": tests}))
-    server = subprocess.Popen(
-        [sys.executable, str(tree / "tests/mutation/warm.py"), "serve", str(socket)],
-        cwd=tree,
-        env={**os.environ, **ENVIRONMENT},
-        stdout=subprocess.DEVNULL,
-    )
+    record = folder / f"touched-{_digest([*_sources(tree, '.'), *sorted((tree / 'tests').rglob('*.py'))])[:16]}.json"
+    for old in set(folder.glob("touched-*.json")) - {record}:
+        old.unlink()
+    targets = [*room.tests, *(f"entropyprune_ref/{module}" for module in room.modules)]
+    with open(folder / "log.txt", "w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutation.warm", str(socket), str(record), str(len(room.modules)), *targets],
+            cwd=tree,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(tree)},
+            stdout=log,
+            stderr=log,
+        )
     try:
+        began = time.monotonic()
         while not socket.exists():
             if server.poll() is not None:
-                raise RuntimeError("the process that runs the tests has ended")
+                raise RuntimeError(f"{name}: the process that runs the tests has ended, see {folder / 'log.txt'}")
             time.sleep(0.2)
-        began = time.monotonic()
         if subprocess.run(asked, cwd=tree).returncode:
-            raise RuntimeError(f"{name}: the tests must pass without any change, see {tree / 'last.log'}")
-        print(f"{name}: the tests take {time.monotonic() - began:.0f} s without a change", flush=True)
+            raise RuntimeError(f"{name}: the tests must pass without any change, see {folder / 'log.txt'}")
+        print(f"{name}: ready after {time.monotonic() - began:.0f} s", flush=True)
         _cosmic("exec", str(config), str(session), folder=tree)
     finally:
         server.kill()
         server.wait()
         socket.unlink(missing_ok=True)
+
+
+def _skip(session: Path, tree: Path) -> None:
+    """Leaves out what rooms.py says is not worth a try."""
+    with sqlite3.connect(session) as database:
+        query = "select job_id, module_path, operator_name, start_pos_row, start_pos_col from mutation_specs"
+        for job, module, operator, row, start in database.execute(query).fetchall():
+            line = (tree / module).read_text().splitlines()[row - 1]
+            if any(re.search(name, operator) and re.search(before, line[:start]) for name, before in UNTRIED):
+                values = ("SKIPPED", "not worth a try", None, None, job)
+                database.execute("insert or ignore into work_results values (?, ?, ?, ?, ?)", values)
 
 
 def _config(room: Room, command: str) -> str:
