@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from .by_hand import BY_HAND, Change
 from .rooms import ROOMS, SKIPPED, UNTRIED, Room
 
 ROOT = Path(__file__).parents[2]
@@ -61,19 +62,11 @@ def run(name: str, room: Room) -> None:
     socket = Path("/tmp") / f"mutate-{os.getpid()}-{name}"  # the path of a socket must be short
     asked = [sys.executable, "-S", "-E", str(tree / "tests/mutation/ask.py"), str(socket)]
     config.write_text(_config(room, " ".join(asked)))
-    modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
-    tests = _digest(sorted((tree / "tests").rglob("*.py")))
-    known = json.loads((folder / "digest.json").read_text()) if (folder / "digest.json").exists() else {}
-    if known.get("modules") != modules or not session.exists():
-        session.unlink(missing_ok=True)
-        _cosmic("init", str(config), str(session), folder=tree)
-        subprocess.run([_tool("cr-filter-operators"), str(session), str(config)], cwd=tree, check=True)
-        _skip(session, tree)
-    elif known.get("tests") != tests:
-        with sqlite3.connect(session) as database:
-            database.execute("delete from work_results where test_outcome = 'SURVIVED'")
-    (folder / "digest.json").write_text(json.dumps({"modules": modules, "tests": tests}))
-    record = folder / f"touched-{_digest([*_sources(tree, '.'), *sorted((tree / 'tests').rglob('*.py'))])[:16]}.json"
+    files = [path for path in sorted((tree / "tests").rglob("*.py")) if path.parent.name != "mutation"]
+    tests = _digest(files) + repr(room)
+    if not room.by_hand:
+        _prepare(folder, tree, config, room, tests)
+    record = folder / f"touched-{hashlib.sha256((_digest(_sources(tree, '.')) + tests).encode()).hexdigest()[:16]}.json"
     for old in set(folder.glob("touched-*.json")) - {record}:
         old.unlink()
     targets = [*room.tests, *(f"entropyprune_ref/{module}" for module in room.modules)]
@@ -94,22 +87,75 @@ def run(name: str, room: Room) -> None:
         if subprocess.run(asked, cwd=tree).returncode:
             raise RuntimeError(f"{name}: the tests must pass without any change, see {folder / 'log.txt'}")
         print(f"{name}: ready after {time.monotonic() - began:.0f} s", flush=True)
-        _cosmic("exec", str(config), str(session), folder=tree)
+        _try_by_hand(folder, room, asked, tests)
+        if not room.by_hand:
+            _cosmic("exec", str(config), str(session), folder=tree)
     finally:
         server.kill()
         server.wait()
         socket.unlink(missing_ok=True)
 
 
+def _prepare(folder: Path, tree: Path, config: Path, room: Room, tests: str) -> None:
+    """Begins the session anew if modules have changed; if only tests have, forgets the changes that had survived."""
+    session, told = folder / "session.sqlite", folder / "digest.json"
+    modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
+    known = json.loads(told.read_text()) if told.exists() else {}
+    if known.get("modules") != modules or not session.exists():
+        session.unlink(missing_ok=True)
+        _cosmic("init", str(config), str(session), folder=tree)
+        _skip(session, tree)
+    elif known.get("tests") != tests:
+        with sqlite3.connect(session) as database:
+            database.execute("delete from work_results where test_outcome = 'SURVIVED'")
+    told.write_text(json.dumps({"modules": modules, "tests": tests}))
+
+
+def _try_by_hand(folder: Path, room: Room, asked: list[str], tests: str) -> None:
+    """Tries the changes of by_hand.py whose outcome is not known."""
+    known = _known_by_hand(folder)
+    for module, change in _by_hand(room):
+        path = folder / "tree" / "entropyprune_ref" / module
+        before = path.read_text()
+        if before.count(change[0]) != 1:
+            raise ValueError(f"by_hand.py must name something that is in {module} once, got {change[0]!r}")
+        key = hashlib.sha256("\0".join((before, *change)).encode()).hexdigest()
+        if known.get(key) in ("noticed", tests):
+            continue
+        path.write_text(before.replace(*change))
+        noticed = subprocess.run(asked, cwd=folder / "tree").returncode != 0
+        path.write_text(before)
+        known[key] = "noticed" if noticed else tests
+        (folder / "by_hand.json").write_text(json.dumps(known))
+
+
+def _by_hand(room: Room) -> list[tuple[str, Change]]:
+    return [
+        (module, change)
+        for module, changes in BY_HAND.items()
+        if any(module == own or module.startswith(f"{own}/") for own in room.modules)
+        for change in changes
+    ]
+
+
+def _known_by_hand(folder: Path) -> dict[str, str]:
+    path = folder / "by_hand.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def _skip(session: Path, tree: Path) -> None:
     """Leaves out what rooms.py says is not worth a try."""
+    skipped = []
     with sqlite3.connect(session) as database:
         query = "select job_id, module_path, operator_name, start_pos_row, start_pos_col from mutation_specs"
         for job, module, operator, row, start in database.execute(query).fetchall():
-            line = (tree / module).read_text().splitlines()[row - 1]
-            if any(re.search(name, operator) and re.search(before, line[:start]) for name, before in UNTRIED):
-                values = ("SKIPPED", "not worth a try", None, None, job)
-                database.execute("insert or ignore into work_results values (?, ?, ?, ?, ?)", values)
+            before = (tree / module).read_text().splitlines()[row - 1][:start]
+            if any(re.match(name, operator) for name in SKIPPED) or any(
+                re.search(name, operator) and re.search(place, before) for name, place in UNTRIED
+            ):
+                skipped.append((job,))
+        statement = "insert into work_results values ('SKIPPED', 'not worth a try', null, null, ?)"
+        database.executemany(statement, skipped)
 
 
 def _config(room: Room, command: str) -> str:
@@ -117,7 +163,6 @@ def _config(room: Room, command: str) -> str:
     return (
         f'[cosmic-ray]\nmodule-path = {paths}\ntimeout = 300.0\nexcluded-modules = []\ntest-command = "{command}"\n'
         '[cosmic-ray.distributor]\nname = "local"\n'
-        f"[cosmic-ray.filters.operators-filter]\nexclude-operators = {json.dumps(SKIPPED)}\n"
     )
 
 
@@ -129,10 +174,10 @@ def summary(names: Iterable[str]) -> int:
     total: Counter[str] = Counter()
     unexplained = []
     for name in names:
-        if not (CACHE / name / "session.sqlite").exists():
+        if not (CACHE / name / "config.toml").exists():
             print(f"{name:<12}   not run")
             continue
-        counts, survivors = _results(CACHE / name)
+        counts, survivors = _results(CACHE / name, ROOMS[name])
         known = [change for change in survivors if change in explained]
         unexplained += [change for change in survivors if change not in explained]
         counts["explained"] = len(known)
@@ -153,16 +198,25 @@ def _print(name: str, counts: Counter[str]) -> None:
     )
 
 
-def _results(folder: Path) -> tuple[Counter[str], list[tuple[str, str, str]]]:
+def _results(folder: Path, room: Room) -> tuple[Counter[str], list[tuple[str, str, str]]]:
     """Counts, and every survivor as module, line before and line after."""
     query = (
         "select m.module_path, m.operator_name, m.operator_args, m.occurrence, r.worker_outcome, r.test_outcome "
         "from mutation_specs m left join work_results r on m.job_id = r.job_id"
     )
     counts: Counter[str] = Counter()
-    survivors = []
-    with sqlite3.connect(folder / "session.sqlite") as database:
-        rows = database.execute(query).fetchall()
+    survivors: list[tuple[str, str, str]] = []
+    known = _known_by_hand(folder)
+    for module, (old, new) in _by_hand(room):
+        text = (folder / "unchanged" / "entropyprune_ref" / module).read_text()
+        outcome = known.get(hashlib.sha256("\0".join((text, old, new)).encode()).hexdigest())
+        counts.update(["changes"] + (["noticed" if outcome == "noticed" else "survived"] if outcome else []))
+        if outcome not in (None, "noticed"):
+            survivors.append((f"entropyprune_ref/{module}", old, new))
+    rows = []
+    if not room.by_hand:
+        with sqlite3.connect(folder / "session.sqlite") as database:
+            rows = database.execute(query).fetchall()
     for module, operator, arguments, occurrence, worker, outcome in rows:
         if worker == "SKIPPED":
             continue

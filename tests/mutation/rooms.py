@@ -7,11 +7,13 @@ from dataclasses import dataclass
 class Room:
     """Modules that are changed line by line, and the tests that are run against every change, likeliest first.
 
-    The examples in the modules' own docstrings are run behind them.
+    The examples in the modules' own docstrings are run behind them. With `by_hand` only the changes of by_hand.py are
+    tried, not those of the tool.
     """
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
+    by_hand: bool = False
 
 
 LLAVA = (
@@ -44,6 +46,7 @@ ROOMS = {
     "pruner": Room(("pruner.py",), ("tests/llava/test_errors.py", "tests/llava/test_pruning.py", *LLAVA[4:5])),
     "llava": Room(("llava",), LLAVA),
     "evaluation": Room(("evaluation",), ("tests/evaluation",)),
+    "hf": Room(("hf",), ("tests/hf",), by_hand=True),
 }
 
 # One replacement for each binary operator, the boundary and the opposite for each comparison: the tool offers eleven
