@@ -27,11 +27,16 @@ LLAVA = (
 
 ROOMS = {
     "gram": Room(("gram.py",), ("tests/test_gram.py", "tests/test_arguments.py")),
-    "entropy": Room(("entropy.py",), ("tests/test_entropy.py", "tests/test_entropy_laws.py", "tests/test_arguments.py")),
+    "entropy": Room(
+        ("entropy.py",), ("tests/test_entropy.py", "tests/test_entropy_laws.py", "tests/test_arguments.py")
+    ),
     "scoring": Room(("scoring.py",), ("tests/test_scoring.py", "tests/test_arguments.py")),
     "collapse": Room(("collapse",), ("tests/test_collapse.py", "tests/test_arguments.py")),
     "pruning": Room(("pruning",), ("tests/test_pruning.py", "tests/test_arguments.py")),
-    "flops": Room(("flops",), ("tests/test_flops.py", "tests/test_visual_tokens.py", "tests/test_arguments.py", "tests/llava/test_flops.py")),
+    "flops": Room(
+        ("flops",),
+        ("tests/test_flops.py", "tests/test_visual_tokens.py", "tests/test_arguments.py", "tests/llava/test_flops.py"),
+    ),
     "numerics": Room(
         ("_numerics",),
         (

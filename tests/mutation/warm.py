@@ -23,11 +23,14 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import coverage
 import pytest
 
 from .changes import Change, change, compiled, functions, living, swap
+
+if TYPE_CHECKING:
+    import coverage
 
 FOLDER = Path.cwd()
 PACKAGE = FOLDER / "entropyprune_ref"
@@ -314,13 +317,15 @@ def _module(path: Path) -> str:
     return ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _coverage() -> coverage.Coverage:
+def _coverage() -> "coverage.Coverage":
+    import coverage  # not there where only the tests are to run
+
     watched = coverage.Coverage(data_file=None, config_file=False, include=[f"{PACKAGE}/*"])
     watched.set_option("run:disable_warnings", ["no-data-collected"])  # some tests only look at what is there
     return watched
 
 
-def _lines(watched: coverage.Coverage) -> dict[str, list[int]]:
+def _lines(watched: "coverage.Coverage") -> dict[str, list[int]]:
     data = watched.get_data()
     return {str(Path(path).relative_to(FOLDER)): data.lines(path) or [] for path in data.measured_files()}
 
