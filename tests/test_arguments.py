@@ -19,7 +19,6 @@ from entropyprune_ref import (
     Convention,
     EntropyPrune,
     Llava,
-    collapse,
     collapse_layer,
     entropy,
     gram,
@@ -34,7 +33,7 @@ from entropyprune_ref import (
     token_entropy,
     tokens_to_keep,
 )
-from entropyprune_ref.collapse import other_definitions
+from entropyprune_ref.collapse import alternatives, chance, curves, detector, other_definitions
 from entropyprune_ref.flops import (
     CLIP_VIT_L_14_336,
     LLAVA_1_5_7B,
@@ -164,7 +163,7 @@ def test_truth_values_are_no_numbers(truth: Any) -> None:
 
 # Names
 
-MODULES = (gram, entropy, scoring, collapse, budgets, selection, parts, prompt, terms)
+MODULES = (gram, entropy, scoring, alternatives, chance, curves, detector, budgets, selection, parts, prompt, terms)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
