@@ -40,7 +40,8 @@ test-explore: $(VENV)/.dev
 test-oldest: $(OLDEST)/.test
 	$(TESTING) $(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) -W ignore::DeprecationWarning --ignore tests/docs $(TESTS)
 
-# changes the source, spot by spot, and tells what no test notices; goes on where it was stopped
+# changes the source, spot by spot, and tells what no test notices; goes on where it was stopped (ROOMS="gram llava", or
+# ROOMS="every=5 llava" for each fifth change of a room)
 mutate: $(VENV)/.mutate
 	$(BIN)/python -m tests.mutation run $(ROOMS)
 

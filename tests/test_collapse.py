@@ -338,6 +338,10 @@ def test_other_definitions_part_where_they_should() -> None:
     no_majority = torch.stack([curve_with([9.0, 0])] * 2 + [curve_with([-1.0, -1])] * 3)
     assert (collapse_layer(no_majority).layer, other_definitions(no_majority)["mode"]) == (1, None)
 
+    tie = torch.stack([curve_with([0.0, 9])] * 2 + [curve_with([-1.0, -1])] * 2)
+    assert other_definitions(tie)["mode"] == 2  # as many find a layer as find none
+    assert [other_definitions(curve_with(drops), share=1.0)["first_drop"] for drops in ([0, 2], [1, 1])] == [2, None]
+
     slide = curve_with([0, 0, 1, 1, 1.1, 0, 0])  # the middle of the slide splits best, not its steepest step
     assert (collapse_layer(slide).layer, other_definitions(slide)["change_point"]) == (5, 4)
 
@@ -379,6 +383,7 @@ def test_smooth_sharpness_is_that_of_a_geometric_decay(layers: int, ratio: float
     found = collapse_layer(curve_with([ratio**i for i in range(layers)]))
     assert found.layer == 1
     assert smooth_sharpness(layers, ratio) == pytest.approx(found.sharpness, rel=1e-9)
+    assert smooth_sharpness(layers, 1e-300) == math.inf  # the spread of the other drops is below the least float64
 
 
 @pytest.mark.usefixtures("own_checks")

@@ -1,7 +1,9 @@
 """`make mutate`: changes the source, one spot at a time, and tells which changes no test notices.
 
-    python -m tests.mutation run [ROOM...]      # go on where the last run stopped
-    python -m tests.mutation summary [ROOM...]  # what is known so far
+    python -m tests.mutation run [every=K] [ROOM...]  # go on where the last run stopped
+    python -m tests.mutation summary [ROOM...]        # what is known so far
+
+With `every=K` only each K-th change is tried, in the order in which the tool makes them, and those of by_hand.py all.
 
 Nothing is changed in place: every room has a copy of the tree and a session of cosmic-ray in `.cache/mutate/ROOM`. A
 session is begun anew when the modules of its room have changed; when only tests have changed, the changes that had
@@ -29,6 +31,7 @@ from .rooms import ROOMS, SKIPPED, UNTRIED, Room
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "mutate"
 COPIED = ("entropyprune_ref", "tests", "results", "pyproject.toml", "README.md")
+ASIDE = "not in the sample"
 ENVIRONMENT = {
     "HYPOTHESIS_PROFILE": "mutate",
     "PYTHONDONTWRITEBYTECODE": "1",  # two changes within one second would share their bytecode
@@ -40,14 +43,16 @@ ENVIRONMENT = {
 
 def main(arguments: list[str]) -> int:
     """Runs rooms, or only sums up; 1 if a survivor has no reason or too many survive."""
-    command, names = arguments[0], arguments[1:] or list(ROOMS)
+    command, *names = arguments
+    every = next((int(name.removeprefix("every=")) for name in names if name.startswith("every=")), 1)
+    names = [name for name in names if not name.startswith("every=")] or list(ROOMS)
     if command == "run":
         for name in names:
-            run(name, ROOMS[name])
+            run(name, ROOMS[name], every)
     return summary(names)
 
 
-def run(name: str, room: Room) -> None:
+def run(name: str, room: Room, every: int = 1) -> None:
     """Prepares the session of a room if needed, and executes what is left of it."""
     folder = CACHE / name
     tree, session, config = folder / "tree", folder / "session.sqlite", folder / "config.toml"
@@ -66,6 +71,7 @@ def run(name: str, room: Room) -> None:
     tests = _digest(files) + repr(room)
     if not room.by_hand:
         _prepare(folder, tree, config, room, tests)
+        _sample(session, every)
     record = folder / f"touched-{hashlib.sha256((_digest(_sources(tree, '.')) + tests).encode()).hexdigest()[:16]}.json"
     for old in set(folder.glob("touched-*.json")) - {record}:
         old.unlink()
@@ -109,6 +115,17 @@ def _prepare(folder: Path, tree: Path, config: Path, room: Room, tests: str) -> 
         with sqlite3.connect(session) as database:
             database.execute("delete from work_results where test_outcome = 'SURVIVED'")
     told.write_text(json.dumps({"modules": modules, "tests": tests}))
+
+
+def _sample(session: Path, every: int) -> None:
+    """Leaves aside, until the next run, all changes but each `every`-th; what has been tried stays so."""
+    with sqlite3.connect(session) as database:
+        database.execute("delete from work_results where output = ?", (ASIDE,))
+        tried = "select job_id from work_results where worker_outcome = 'SKIPPED'"
+        rows = database.execute(f"select job_id from mutation_specs where job_id not in ({tried}) order by rowid")
+        aside = [(ASIDE, job) for place, (job,) in enumerate(rows.fetchall()) if place % every]
+        statement = "insert or ignore into work_results values ('SKIPPED', ?, null, null, ?)"
+        database.executemany(statement, aside)
 
 
 def _try_by_hand(folder: Path, room: Room, asked: list[str], tests: str) -> None:
@@ -201,7 +218,7 @@ def _print(name: str, counts: Counter[str]) -> None:
 def _results(folder: Path, room: Room) -> tuple[Counter[str], list[tuple[str, str, str]]]:
     """Counts, and every survivor as module, line before and line after."""
     query = (
-        "select m.module_path, m.operator_name, m.operator_args, m.occurrence, r.worker_outcome, r.test_outcome "
+        "select m.module_path, m.operator_name, m.operator_args, m.occurrence, r.worker_outcome, r.test_outcome, r.output "
         "from mutation_specs m left join work_results r on m.job_id = r.job_id"
     )
     counts: Counter[str] = Counter()
@@ -217,8 +234,8 @@ def _results(folder: Path, room: Room) -> tuple[Counter[str], list[tuple[str, st
     if not room.by_hand:
         with sqlite3.connect(folder / "session.sqlite") as database:
             rows = database.execute(query).fetchall()
-    for module, operator, arguments, occurrence, worker, outcome in rows:
-        if worker == "SKIPPED":
+    for module, operator, arguments, occurrence, worker, outcome, output in rows:
+        if worker == "SKIPPED" and output != ASIDE:
             continue
         counts["changes"] += 1
         if outcome in ("KILLED", "INCOMPETENT"):

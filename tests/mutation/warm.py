@@ -146,6 +146,8 @@ class Cold:
 
 def _cold(requests: socket.socket, options: list[str], targets: Iterable[str]) -> None:
     """Answers the warm process until that ends."""
+    gc.collect()
+    gc.freeze()
     while size := requests.recv(8):
         order, seconds = json.loads(requests.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
         tests = functools.partial(pytest.main, [*options, *targets], plugins=[Cold(order)])
