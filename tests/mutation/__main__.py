@@ -218,7 +218,8 @@ def _print(name: str, counts: Counter[str]) -> None:
 def _results(folder: Path, room: Room) -> tuple[Counter[str], list[tuple[str, str, str]]]:
     """Counts, and every survivor as module, line before and line after."""
     query = (
-        "select m.module_path, m.operator_name, m.operator_args, m.occurrence, r.worker_outcome, r.test_outcome, r.output "
+        "select m.module_path, m.operator_name, m.operator_args, m.occurrence, "
+        "r.worker_outcome, r.test_outcome, r.output "
         "from mutation_specs m left join work_results r on m.job_id = r.job_id"
     )
     counts: Counter[str] = Counter()
