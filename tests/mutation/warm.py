@@ -5,7 +5,7 @@ those first that have noticed most in the least time, up to the first that fails
 each test, what it executes. What a swap cannot change (constants, decorators, defaults, whatever runs while modules are
 imported) is tried again in a fork of a second process that has not imported the package: there it runs every test.
 
-python -m tests.mutation.warm SOCKET RECORD MODULES TEST...   # serves until it is killed; MODULES is a number of paths
+python -m tests.mutation.warm SOCKET RECORDS MODULES TEST...   # serves until it is killed; MODULES is a number of paths
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .changes import Change, change, compiled, functions, living, swap
+from .records import Record, Records
 
 if TYPE_CHECKING:
     import coverage
@@ -41,7 +42,7 @@ FAILED, PASSED, BROKEN = 1, 0, 70
 """Answers: a test failed, none did, the fork was killed or could not run."""
 
 
-def main(path: str, record: str, count: str, *targets: str) -> None:
+def main(path: str, records: str, count: str, *targets: str) -> None:
     """Imports what tests use, leaves a process behind that goes no further, and collects."""
     _import()
     with socket.socket(socket.AF_UNIX) as listener:
@@ -51,7 +52,9 @@ def main(path: str, record: str, count: str, *targets: str) -> None:
             here.close()
             _cold(there, options, targets)
         there.close()
-        warm = Warm(listener, path, here, Path(record), [FOLDER / name for name in targets[-int(count) :]])
+        warm = Warm(
+            listener, path, here, Records(Path(records), FOLDER), [FOLDER / name for name in targets[-int(count) :]]
+        )
         warm.start()
         pytest.main([*options, *targets], plugins=[warm])
 
@@ -167,22 +170,20 @@ class Warm:
     """
 
     def __init__(
-        self, listener: socket.socket, path: str, cold: socket.socket, record: Path, modules: list[Path]
+        self, listener: socket.socket, path: str, cold: socket.socket, records: Records, modules: list[Path]
     ) -> None:
-        self.listener, self.socket, self.cold, self.record = listener, path, cold, record
+        self.listener, self.socket, self.cold, self.records = listener, path, cold, records
         sources = [file for path in modules for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
         self.sources = {file: file.read_text() for file in sources}
         self.touched: dict[str, dict[int, list[str]]] = {}
         self.seconds: dict[str, float] = {}
         self.noticed: Counter[str] = Counter()
         self.tried: Counter[str] = Counter()
-        self.importing: coverage.Coverage | None = None
+        self.importing = _coverage()
 
     def start(self) -> None:
-        """Takes down what importing and collecting execute, unless a record is there."""
-        if not self.record.exists():
-            self.importing = _coverage()
-            self.importing.start()
+        """Begins to take down what importing and collecting execute."""
+        self.importing.start()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Records once, then answers one client after the other."""
@@ -193,10 +194,11 @@ class Warm:
         gc.collect()
         self.alive = living(PACKAGE)  # before they are frozen, after which they are not found
         gc.freeze()  # so that no collection in a fork touches, and thereby copies, what is shared
-        if self.importing:
-            self.importing.stop()
-            self._record(_lines(self.importing))
-        self.touched, self.seconds = json.loads(self.record.read_text())
+        self.importing.stop()
+        _enter(self.touched, "", _lines(self.importing))
+        for name, (seconds, lines) in self.records.all(self.items, self._measured).items():
+            self.seconds[name] = seconds
+            _enter(self.touched, name, lines)
         self.listener.bind(self.socket)
         self.listener.listen()
         while True:
@@ -212,29 +214,22 @@ class Warm:
             if type(thing) is functools._lru_cache_wrapper and thing.__module__.startswith("entropyprune_ref"):
                 thing.cache_clear()
 
-    def _record(self, imported: dict[str, list[int]]) -> None:
-        """Runs every test alone, in a fork, and takes down what it executes and how long it takes."""
-        touched: dict[str, dict[int, list[str]]] = {}
-        seconds = {}
-        _enter(touched, "", imported)
-        note = self.record.with_suffix(".part")
-        for name, item in self.items.items():
+    def _measured(self, name: str) -> Record:
+        """Runs a test alone, in a fork."""
+        note = FOLDER.parent / "measured.json"
 
-            def alone(item: pytest.Item = item) -> int:
-                watched = _coverage()
-                began = time.process_time()
-                watched.start()
-                code = _run(self.session, [item])
-                watched.stop()
-                note.write_text(json.dumps([time.process_time() - began, _lines(watched)]))
-                return code
+        def alone() -> int:
+            watched, began = _coverage(), time.process_time()
+            watched.start()
+            code = _run(self.session, [self.items[name]])
+            watched.stop()
+            note.write_text(json.dumps([time.process_time() - began, _lines(watched)]))
+            return code
 
-            if _forked(alone):
-                raise RuntimeError(f"{name} does not pass alone, without any change")
-            seconds[name], lines = json.loads(note.read_text())
-            _enter(touched, name, lines)
-        note.unlink()
-        self.record.write_text(json.dumps([touched, seconds]))
+        if _forked(alone):
+            raise RuntimeError(f"{name} does not pass alone, without any change")
+        seconds, lines = json.loads(note.read_text())
+        return seconds, lines
 
     def _answer(self, client: socket.socket) -> int:
         changed = [(path, text) for path, text in self.sources.items() if path.read_text() != text]
@@ -248,7 +243,7 @@ class Warm:
         if made.codes == []:
             return PASSED  # another spelling of the same program
         if made.codes and all(code in self.alive for code, _ in made.codes):
-            lines = {int(row): names for row, names in self.touched.get(str(path.relative_to(FOLDER)), {}).items()}
+            lines = self.touched.get(str(path.relative_to(FOLDER)), {})
             if self._hot(made, self._touching(made, lines), client) != PASSED:
                 return FAILED
             if not any("" in lines.get(row, []) for row in made.lines):
