@@ -177,6 +177,17 @@ def test_every_argument_can_be_given_by_name(module: str) -> None:
         assert inspect.Parameter.POSITIONAL_ONLY not in kinds, function
 
 
+RESULTS = {"Cache", "DecoderOutput", "Generation", "LayerCache", "LayerSpan", "LlavaOutput", "Outcome", "Reading"}
+"""What is written while a model runs; everything else is a value, and frozen."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_dataclasses_are_frozen_but_for_results(module: str) -> None:
+    for kind in filter(inspect.isclass, vars(import_module(module)).values()):
+        if kind.__module__ == module and dataclasses.is_dataclass(kind):
+            assert kind.__dataclass_params__.frozen == (kind.__name__ not in RESULTS), kind
+
+
 VALUES = (
     PrunePlan(1, 2),
     PAPER,
