@@ -441,7 +441,7 @@ def test_in_chunks_works_on_as_many_threads_as_torch_has() -> None:
     """Each of two chunks waits for the other: one after the other they would wait for ever."""
     together = threading.Barrier(2)
 
-    def meet(part: Tensor) -> Tensor:
+    def meet(part: torch.Tensor) -> torch.Tensor:
         together.wait(timeout=60)
         return part[:, 0, 0].double()
 
