@@ -307,7 +307,6 @@ BY_HAND: dict[str, list[Change]] = {
         (" * r.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]", ""),
         ("_orthogonal(1, queries.shape[1], generator)", "_orthogonal(len(queries), queries.shape[1], generator)"),
         ("queries.gather(0, deals[..., None]", "queries.gather(0, deals[:, :1, None]"),
-        ("basis.mT @ centred", "basis.mT @ queries"),
         ("_orthogonal(count, heads - 1, generator)", "_orthogonal(1, heads - 1, generator)"),
     ],
     "evaluation/counting.py": [
