@@ -124,7 +124,7 @@ def test_summarise_gives_mean_and_deviation_of_the_curves(summary: dict, outcome
 
 
 def test_cells_are_paired_with_cells_of_their_own_layer(summary: dict) -> None:
-    """Of 4 images at layers 1 and 2 the ground truth is right on 3 and 2, random on 1 and none, nothing on none and 1."""
+    """Of 4 images, at layers 1 and 2: the ground truth is right on 3 and 2, random on 1 and 0, nothing on 0 and 1."""
     cells = [Cell(scorer, layer, 16) for scorer in (GROUND_TRUTH, "random") for layer in (1, 2)]
     cells += [Cell("none kept", layer, 0) for layer in (1, 2)]
     right = np.zeros((6, 4, 2), dtype=bool)
