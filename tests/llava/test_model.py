@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from entropyprune_ref.llava import Llava, LlavaConfig, Vocabulary, pixels
 from entropyprune_ref.llava.attention import attend, causal_mask
+from entropyprune_ref.llava.cache import LayerCache
 from entropyprune_ref.llava.decoder import RMSNorm, rotary_angles, rotate
 from entropyprune_ref.pruner import EntropyPrune
 from tests.helpers import (
@@ -307,6 +309,28 @@ def test_attend_of_half_precision_takes_the_softmax_in_float32(dtype: torch.dtyp
     assert error <= torch.finfo(dtype).eps * 0.5 + 1e-5
 
 
+class SoftmaxInputs(TorchDispatchMode):
+    """Notes the dtype of what enters every softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.ops.aten._softmax.default:
+            self.dtypes.append(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_attend_hands_the_softmax_float32_at_least(dtype: torch.dtype) -> None:
+    """On a CPU the kernel is wide inside and rounds once whatever it gets, so that no value could tell."""
+    queries = torch.ones(1, 1, 2, 4, dtype=dtype)
+    with SoftmaxInputs() as seen:
+        assert attend(queries, queries, queries, None, "explicit").dtype == dtype
+    assert seen.dtypes == [torch.float64 if dtype == torch.float64 else torch.float32]
+
+
 # States and queries
 
 
@@ -349,6 +373,21 @@ def test_decoding_with_the_cache_equals_the_whole_sequence_at_once(config: Llava
     states = masked_states(model, batch, torch.ones_like(batch.attended), 0, words)[-1][:, -5:]
     torch.testing.assert_close(steps, model.lm_head(model.decoder.norm(states)), **ROUNDING)
     assert out.cache.lengths() == [batch.ids.shape[1] + 5] * config.decoder.layers
+
+
+def test_decoder_gives_queries_and_keys_of_the_tokens_it_was_given_not_of_the_cache() -> None:
+    decoder = random_llava(tiny_config()).decoder
+    hidden = torch.randn(1, 5, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    positions, seen = torch.arange(5)[None], torch.ones(1, 5, dtype=torch.bool)
+    whole = decoder(hidden, positions, causal_mask(seen, 5, hidden.device), range(3))
+    cache = [LayerCache() for _ in range(3)]
+    parts = [
+        decoder(hidden[:, a:b], positions[:, a:b], causal_mask(seen[:, :b], b - a, hidden.device), range(3), cache)
+        for a, b in ((0, 2), (2, 5))
+    ]
+    for name in ("queries", "keys"):
+        joined = torch.cat([getattr(part, name) for part in parts], dim=2)
+        torch.testing.assert_close(joined, getattr(whole, name), **ROUNDING)
 
 
 @pytest.mark.parametrize("padding", ["left", "right", "anywhere"])
