@@ -495,6 +495,14 @@ def test_generate_answers_in_words() -> None:
     assert len(answer.texts) == 2 and any(answer.texts)
 
 
+def test_pixels_put_colours_first_and_leave_rows_and_columns() -> None:
+    images = torch.arange(2 * 4 * 5 * 3, dtype=torch.uint8).reshape(2, 4, 5, 3)
+    values = pixels(images)
+    assert values.shape == (2, 3, 4, 5)
+    for image, color, row, column in ((0, 0, 0, 1), (1, 2, 3, 4), (1, 1, 2, 0)):
+        assert values[image, color, row, column] == images[image, row, column, color] / 127.5 - 1
+
+
 def test_pixels_lie_between_minus_one_and_one() -> None:
     """Channels first; 0 is -1 and 255 is 1."""
     image = torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8)
