@@ -375,6 +375,35 @@ def test_decoding_with_the_cache_equals_the_whole_sequence_at_once(config: Llava
     assert out.cache.lengths() == [batch.ids.shape[1] + 5] * config.decoder.layers
 
 
+def test_positions_given_for_padding_do_not_matter() -> None:
+    config = tiny_config()
+    model, batch = random_llava(config), make_batch([[2, -1, 1], [1, -1]], config, 0, "left")
+    tokens = torch.tensor([[4], [5]])
+    logits = []
+    for anything in (0, 99):
+        positions = torch.where(batch.attended, batch.positions, anything)
+        out = model(batch.images, batch.ids, attended=batch.attended, positions=positions)
+        logits += [out.last_logits(), model.step(tokens, out.cache)[:, 0]]
+    for one, other in zip(logits[:2], logits[2:], strict=True):
+        torch.testing.assert_close(one, other, **ROUNDING)
+
+
+def test_one_reading_can_be_resumed_many_times() -> None:
+    config = tiny_config()
+    model, batch = random_llava(config), make_batch([[2, -1, 1], [1, -1]], config, 0)
+    reading = model.read(batch.images, batch.ids, 1, batch.attended, batch.positions)
+    lengths, kept = reading.cache.lengths(), batch.attended.clone()
+    kept[:, ::2] &= ~batch.visual[:, ::2]
+    first, whole, second = model.resume(reading, kept), model.resume(reading), model.resume(reading, kept)
+    assert reading.cache.lengths() == lengths and len(reading.cache.spans) == 1
+    assert torch.equal(first.logits, second.logits) and first.cache.lengths() == second.cache.lengths()
+    model.step(torch.tensor([[4], [5]]), first.cache)
+    assert second.cache.lengths() != first.cache.lengths() and torch.equal(
+        model.step(torch.tensor([[4], [5]]), whole.cache),
+        model.step(torch.tensor([[4], [5]]), model.resume(reading).cache),
+    )
+
+
 def test_decoder_gives_queries_and_keys_of_the_tokens_it_was_given_not_of_the_cache() -> None:
     decoder = random_llava(tiny_config()).decoder
     hidden = torch.randn(1, 5, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
