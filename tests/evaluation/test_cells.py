@@ -167,6 +167,23 @@ def test_random_draws_anew_for_every_image_and_alike_for_every_layer(batch: Batc
     assert torch.equal(visual[2], Random(FIRST + 2)(view.rows(slice(2, 3)))[0][view.visual[2]])
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_a_scorer_of_an_image_sees_that_image(text: bool, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Numbered:
+        reads_text = text
+
+        def __call__(self, view: LayerView) -> Tensor:
+            raise AssertionError("the scorer of no image")
+
+        def for_image(self, number: int) -> object:
+            return lambda view: view.hidden.sum(-1) + 1000 * number
+
+    monkeypatch.setitem(RIVALS, "numbered", Numbered())
+    view, scores = batch.scores("numbered", 1)
+    numbers = torch.arange(FIRST, FIRST + IMAGES).repeat_interleave(len(SHIPPED) if text else 1)
+    assert torch.equal(scores, view.hidden.sum(-1) + 1000 * numbers[:, None])
+
+
 def test_recall_is_the_share_of_what_matters(batch: Batch) -> None:
     """With as many tokens as the largest thing has, keeping the ground truth keeps all of it; counted by hand."""
     view, scores = batch.scores("random", 1)

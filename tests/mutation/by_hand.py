@@ -118,7 +118,6 @@ BY_HAND: dict[str, list[Change]] = {
         ("cache = reading.cache.copy()", "cache = reading.cache"),
         ("prefill.cache.copy()", "prefill.cache"),
         ("    @torch.no_grad()\n", ""),
-        ("ended = ended | (token == end)", "ended = token == end"),
         ("token = token.masked_fill(ended, end)", "pass"),
         ("images.to(self.device, self.dtype)", "images.to(self.device)"),
         ("rest.hidden] if trace.states", "self.decoder.norm(rest.hidden)] if trace.states"),
