@@ -568,7 +568,7 @@ def test_save_leaves_what_was_there_if_it_fails(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("entropyprune_ref.llava.weights.save_file", fails_half_way)
     with pytest.raises(OSError, match="disk full"):
         random_llava(tiny_config(), 1).save(path)
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]
 
 
 @given(configs())
