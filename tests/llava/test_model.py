@@ -555,6 +555,15 @@ def test_save_and_load_give_the_same_model(dtype: torch.dtype, tmp_path: Path) -
     assert torch.equal(prefill(again, batch).logits, prefill(model, batch).logits)
 
 
+def test_save_takes_weights_that_are_views(tmp_path: Path) -> None:
+    model = random_llava(tiny_config())
+    weight = model.lm_head.weight
+    model.lm_head.weight = torch.nn.Parameter(weight.mT.contiguous().mT, requires_grad=False)
+    assert not model.lm_head.weight.is_contiguous()
+    model.save(tmp_path / "model.safetensors")
+    assert torch.equal(Llava.from_pretrained(tmp_path / "model.safetensors").lm_head.weight, weight)
+
+
 def test_save_leaves_what_was_there_if_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file under the final name is always whole: it is written beside it, then moved."""
     path = tmp_path / "model.safetensors"
