@@ -208,15 +208,18 @@ def test_picked_tokens_take_their_position_along(batch: Batch) -> None:
     assert torch.equal(asked.resume(mirrored), asked.resume(reading))
 
 
+FILLER = 120  # so much that it would drown out the rest
+
+
 def test_picked_filler_is_not_read(batch: Batch) -> None:
     """Rows of different lengths are filled up; what they are filled with changes nothing."""
     asked, reading = batch.asked, batch.asked.before(1)
-    slots = torch.tensor([[7] * 5 + list(range(asked.prefix))]).expand(IMAGES, -1)
-    real = torch.tensor([[False] * 5 + [True] * asked.prefix]).expand(IMAGES, -1)
+    slots = torch.tensor([[7] * FILLER + list(range(asked.prefix))]).expand(IMAGES, -1)
+    real = torch.tensor([[False] * FILLER + [True] * asked.prefix]).expand(IMAGES, -1)
     filled = picked(reading, torch.arange(IMAGES), slots, real)
     with torch.no_grad():
         left, whole = batch.model.resume(filled), batch.model.resume(reading)
-    torch.testing.assert_close(left.logits[:, 5:], whole.logits, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(left.logits[:, FILLER:], whole.logits, rtol=0, atol=ROUNDING)
     assert torch.equal(asked.resume(filled), asked.resume(reading))
 
 
