@@ -54,6 +54,8 @@ def test_summarise_gives_accuracy_by_type_and_over_all(summary: dict) -> None:
     unpruned = cell(summary, "unpruned")
     assert unpruned["accuracy"][0] == pytest.approx(0.95)
     assert (unpruned["kinds"]["color"][0], unpruned["kinds"]["count"][0]) == (1.0, 0.9)
+    images = np.array([0.5] * 5 + [1.0] * 45)  # an image is the unit, not a kind of question
+    assert unpruned["accuracy"][1:] == pytest.approx(scipy.stats.norm.interval(0.95, 0.95, scipy.stats.sem(images)))
     low, high = scipy.stats.binomtest(45, 50).proportion_ci(method="wilson")
     assert unpruned["kinds"]["count"][1:] == pytest.approx((low, high))
     assert summary["questions"] == 100
