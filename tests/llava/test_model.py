@@ -388,6 +388,12 @@ def test_positions_given_for_padding_do_not_matter() -> None:
         torch.testing.assert_close(one, other, **ROUNDING)
 
 
+def test_a_prompt_of_one_word_goes_on_at_position_one() -> None:
+    attended = torch.tensor([[True, False], [True, True]])
+    out = random_llava(tiny_config())(None, torch.tensor([[4, 5], [4, 5]]), attended=attended)
+    assert out.cache.next_positions.tolist() == [1, 2]
+
+
 def test_one_reading_can_be_resumed_many_times() -> None:
     config = tiny_config()
     model, batch = random_llava(config), make_batch([[2, -1, 1], [1, -1]], config, 0)
