@@ -85,6 +85,7 @@ def test_cells_of_a_budget_cost_no_more_than_it(model: Llava) -> None:
     plan = EqualCost(averages=(110, 58))
     for average, row in zip(plan.averages, plan.kept(model), strict=True):
         limit = prefill_cost(model.config, texts, 1, keep_of(average, 1, model.config) or 0)
+        assert ("flops", 1, keep_of(average, 1, model.config)) in row  # where the budget comes from
         for what, layer, keep in row:
             spent = average_tokens(keep, visual_tokens=144, layers=6, prune_layer=layer)
             more = average_tokens(min(keep + 1, 144), visual_tokens=144, layers=6, prune_layer=layer)
