@@ -98,7 +98,7 @@ def test_numpy_never_fails(dtype: str, convention: str) -> None:
     require_no_alarm(report)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["bfloat16"] if SIZE == "quick" else ["float32", "bfloat16"])
 def test_jacobi_in_float32_never_fails(dtype: str) -> None:
     """In the quick size on small matrices only: sides of 33 and more take thousands of rotations in Python."""
 
