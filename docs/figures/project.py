@@ -27,7 +27,7 @@ def command_line() -> str:
     """The help of every command."""
     parts = []
     for name, command in commands.commands.items():
-        context = click.Context(command, info_name=f"entropyprune-ref {name}", max_content_width=96, terminal_width=96)
+        context = click.Context(command, info_name=f"entropyprune-ref {name}", max_content_width=86, terminal_width=86)
         parts.append(f"## `{name}`\n\n```text\n{command.get_help(context)}\n```")
     return "\n\n".join(parts)
 
