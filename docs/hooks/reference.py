@@ -73,7 +73,7 @@ def _defined(node: ast.stmt) -> list[str]:
 def entry(module: str, name: str) -> str:
     """One name: its docstring, its import, its equations and tutorials, and its tests folded."""
     short = PACKAGE if name in importlib.import_module(PACKAGE).__all__ else module
-    lines = [f"::: {module}.{name}\n    options:\n      heading_level: 2"]
+    lines = [f"::: {path_of(module, name)}\n    options:\n      heading_level: 2"]
     if not name.isupper():
         lines.append(f"```python\nfrom {short} import {name}\n```")
     links = [link for link in (_equations(name), _tutorials(name)) if link]
@@ -85,6 +85,19 @@ def entry(module: str, name: str) -> str:
         listed = "\n".join(f"    - {traceability.tested(law, where)}" for law in laws)
         lines.append(f'??? test "Tests ({len(laws)})"\n\n{listed}')
     return "\n\n".join(lines)
+
+
+def path_of(module: str, name: str) -> str:
+    """Returns where a name is defined if a module of the same name stands in its way, and else where it is offered.
+
+    Examples:
+        >>> path_of("entropyprune_ref.hf", "pruned"), path_of("entropyprune_ref.gram", "spectrum")
+        ('entropyprune_ref.hf.pruned.pruned', 'entropyprune_ref.gram.spectrum')
+    """
+    beside = Path(str(importlib.import_module(module).__file__)).parent / f"{name}.py"
+    return (
+        f"{module}.{name}.{name}" if beside.is_file() and beside.stem != module.split(".")[-1] else f"{module}.{name}"
+    )
 
 
 def _equations(name: str) -> str:

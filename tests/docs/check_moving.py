@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,22 @@ NAMES = ("cloud", "heads", "grams", "prune", "flops")
 KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40}
 
 
-def place(name: str) -> str:
-    """Returns the first page that has an explorable."""
-    found = [path for path in sorted(SITE.rglob("*.html")) if f'data-explore="{name}"' in path.read_text()]
-    assert found, f"no page has the explorable {name}"
-    return found[0].relative_to(SITE).as_posix()
+PAGES = {
+    "cloud": ["method/matrix-entropy"],
+    "heads": ["method/paper-and-released-code", "method/token-scores"],
+    "grams": ["method/dual-gram"],
+    "prune": ["index", "method/pruning"],
+    "flops": ["method/flops"],
+}
+"""Where each stands: in the page of its equation, and where else it is spoken of."""
+
+
+def test_each_stands_in_the_page_of_its_equation() -> None:
+    found: dict[str, list[str]] = {name: [] for name in NAMES}
+    for path in sorted(SITE.rglob("*.html")):
+        for name in re.findall(r'data-explore="(\w+)"', path.read_text()):
+            found[name].append(path.relative_to(SITE).with_suffix("").as_posix())
+    assert found == PAGES
 
 
 class Explorable:
@@ -65,12 +77,12 @@ class Explorable:
 
 
 @contextmanager
-def shown(name: str) -> Iterator[Explorable]:
+def shown(name: str, page: str) -> Iterator[Explorable]:
     with served(SITE) as root, chromium.tab() as tab:
         tab.call("Page.enable")
         tab.call("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
         tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
-        tab.call("Page.navigate", url=root + place(name))
+        tab.call("Page.navigate", url=f"{root}{page}.html")
         tab.run("""(async () => {
             for (let tries = 0; tries < 300; tries++) {
                 const all = [...document.querySelectorAll("[data-explore]")];
@@ -84,12 +96,13 @@ def shown(name: str) -> Iterator[Explorable]:
 
 @pytest.fixture(scope="module")
 def page(request: pytest.FixtureRequest) -> Iterator[Explorable]:
-    with shown(request.param) as explorable:
+    with shown(*request.param) as explorable:
         yield explorable
 
 
 def on(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", names, indirect=True, scope="module")
+    everywhere = [pytest.param((name, page), id=f"{name}-{page}") for name in names for page in PAGES[name]]
+    return pytest.mark.parametrize("page", everywhere, indirect=True, scope="module")
 
 
 @on(*NAMES)
@@ -214,13 +227,13 @@ def test_prune_by_keyboard_shows_what_the_model_kept_and_said(page: Explorable) 
     assert page.value("drop") == pytest.approx(max(drops), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_without_javascript_the_first_text_and_the_still_figure_stand_there(name: str) -> None:
+@pytest.mark.parametrize(("name", "page"), [(name, page) for name in NAMES for page in PAGES[name]])
+def test_without_javascript_the_first_text_and_the_still_figure_stand_there(name: str, page: str) -> None:
     with served(SITE) as root, chromium.tab() as tab:
         for domain in ("Page", "DOM"):
             tab.call(f"{domain}.enable")
         tab.call("Emulation.setScriptExecutionDisabled", value=True)
-        tab.call("Page.navigate", url=root + place(name))
+        tab.call("Page.navigate", url=f"{root}{page}.html")
         for _ in range(300):  # no promise is kept where no script runs
             if tab.run("location.href !== 'about:blank' && document.readyState === 'complete'"):
                 break

@@ -72,8 +72,8 @@ class Answer:
     """What a candidate answered to a prompt, and what it is judged by.
 
     Attributes:
-        trial: Of the candidate.
-        prompt: That it was given.
+        trial: Trial of the candidate.
+        prompt: Prompt that it was given.
         kept: `(remaining,)`, indices, in range and ascending.
         logits: `(remaining + steps, vocabulary)`, finite.
     """
