@@ -401,8 +401,8 @@ ANSWERS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_is_no_layer_is_reported_as_that(name: str) -> None:
     answer, law = ANSWERS[name]
-    failures = check("collapse_layer", lambda curve: answer, size="quick", shrink=False).failures
-    assert law in {failure.law for failure in failures}
+    failure = judged(LAWS["after the drop"], lambda curve: answer, setting(), SIZES["quick"], shrink=False).failure
+    assert failure is not None and failure.law == law
 
 
 def test_an_answer_that_cannot_be_read_is_reported() -> None:

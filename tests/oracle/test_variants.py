@@ -136,6 +136,7 @@ def test_compiled_never_fails(dtype: str) -> None:
     require_no_alarm(report)
 
 
+@few
 @pytest.mark.parametrize(
     ("contract", "dtype"),
     in_short(
@@ -153,7 +154,7 @@ def test_correct_variants_of_matrix_entropy_never_fail(contract: str, dtype: str
         require_no_alarm(report)
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("convention", [name for name in CONVENTIONS if SIZE != "quick" or name != "paper"])
 def test_the_reference_passes_its_own_contract(convention: str) -> None:
     report = check(
         "token_entropy",
