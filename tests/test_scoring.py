@@ -617,6 +617,13 @@ def test_token_entropy_released_rejects_queries_whose_energy_overflows() -> None
             token_entropy(queries, RELEASED)
 
 
+def test_token_entropy_released_takes_the_largest_queries_that_it_names() -> None:
+    """Two heads at plus and minus 1e140: one eigenvalue, 1e280, and one at the clamp, which adds nothing to that."""
+    queries = torch.tensor([[[1e140], [-1e140]]], dtype=torch.float64)
+    expected = -1e280 * math.log(1e280) / math.log(2)
+    assert token_entropy(queries, RELEASED).item() == pytest.approx(expected, rel=20 * EPS)
+
+
 @pytest.mark.parametrize("clamp", [0.0, -1e-10, 1.0, math.nan])
 def test_convention_rejects_a_clamp_out_of_range(clamp: float) -> None:
     with pytest.raises(ValueError, match=r"clamp must be None or lie strictly between 0 and 1, got"):

@@ -26,6 +26,7 @@ from ..inputs.case import Case, Setting
 from ..inputs.matrices import build, empty_batches, largest_rank, matrices, scale_bounds
 from ..plain.entropies import plain_matrix_entropy, plain_token_entropy
 from ..tolerances import allowance, entropy_floor, token_entropy_floor
+from ..trial.memory import remembered
 from ..trial.trial import Trial
 from .contract import Contract, Law, Named
 
@@ -51,7 +52,7 @@ def _agrees(trial: Trial) -> None:
     """The candidate's entropies are those of the reference, to rounding."""
     features = build(trial.case, trial.setting.dtype)
     answer = trial.call(features)
-    expected, allowed = _reference(trial.setting, features)
+    expected, allowed = remembered(trial, lambda: _reference(trial.setting, features))
     trial.close(trial.tensor(answer, tuple(features.shape[:-2]), expected=expected), expected, allowed)
 
 
@@ -59,7 +60,7 @@ def _in_range(trial: Trial) -> None:
     """The candidate's entropies lie between zero and the logarithm of the largest possible rank, to rounding."""
     features = build(trial.case, trial.setting.dtype)
     got = trial.tensor(trial.call(features), tuple(features.shape[:-2]))
-    allowed = _reference(trial.setting, features)[1]
+    allowed = remembered(trial, lambda: _reference(trial.setting, features))[1]
     high = math.log(max(1, largest_rank(tuple(features.shape))))
     trial.close(got, got.clamp(0, high), allowed)
 
@@ -80,7 +81,8 @@ def _twice(trial: Trial) -> None:
     """The candidate gives the same input the same entropies again, to rounding."""
     features = build(trial.case, trial.setting.dtype)
     first, second = (trial.tensor(trial.call(features), tuple(features.shape[:-2])) for _ in range(2))
-    trial.close(second, first, 2 * _reference(trial.setting, features)[1], roundings=2)
+    allowed = remembered(trial, lambda: _reference(trial.setting, features))[1]
+    trial.close(second, first, 2 * allowed, roundings=2)
 
 
 def _real(setting: Setting, axes: int) -> list[Case]:

@@ -86,12 +86,12 @@ def check(
             cannot take the arguments, or an expected failure that names no law.
 
     Examples:
-        >>> from entropyprune_ref import token_entropy
-        >>> check("token_entropy", token_entropy, size="quick").passed
+        >>> from entropyprune_ref import tokens_to_keep
+        >>> check("tokens_to_keep", tokens_to_keep, size="quick").passed
         True
-        >>> report = check("token_entropy", lambda queries: 2 * token_entropy(queries), size="quick")
+        >>> report = check("tokens_to_keep", lambda average, **sizes: round(average), size="quick")
         >>> report.passed, report.failures[0].law
-        (False, 'value')
+        (False, 'published budgets')
     """
     chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit, computes_in)
     if size not in SIZES:
