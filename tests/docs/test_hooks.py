@@ -18,8 +18,9 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
-directives, links, sources, tutorials, typography, weight = (
-    importlib.import_module(name) for name in ("directives", "links", "sources", "tutorials", "typography", "weight")
+directives, links, reference, sources, tutorials, typography, weight = (
+    importlib.import_module(name)
+    for name in ("directives", "links", "reference", "sources", "tutorials", "typography", "weight")
 )
 PAGE = SimpleNamespace(file=SimpleNamespace(src_uri="method/page.md"))
 
@@ -194,3 +195,8 @@ def test_a_tutorial_that_warns_fails_the_build(tmp_path: Path) -> None:
     cells = [nbformat.v4.new_markdown_cell("# 1. Title"), nbformat.v4.new_code_cell("x = 1", outputs=[warned])]
     with pytest.raises(PluginError, match="SomeWarning"):
         tutorials.rendered(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_title.py")
+
+
+def test_reference_names_only_tutorials_that_import_the_name() -> None:
+    assert "tutorials/03" in reference._tutorials("select_tokens")
+    assert reference._tutorials("Run") == ""  # a word of tutorial 4, not the class
