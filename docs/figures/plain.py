@@ -33,7 +33,8 @@ def renyi_entropy(z: Tensor, alpha: float) -> Tensor:
     """Eq. 1.5."""
     lam = eigvalsh(density_matrix(z))
     lam = lam[lam > 1e-12]
-    return (lam**alpha).sum().log() / (1 - alpha)
+    power = (lam**alpha).sum()
+    return power.log() / (1 - alpha)
 
 
 def effective_rank(z: Tensor) -> Tensor:

@@ -69,11 +69,11 @@ def named(model: str) -> str:
     """Returns the name of a model as the page has it.
 
     Examples:
-        >>> named("seed-0"), named("layers-8"), named("deeper")
-        ('seed 0', '8 layers', 'deeper')
+        >>> named("seed-0").split(), named("layers-8").split(), named("deeper")
+        (['seed', '0'], ['8', 'layers'], 'deeper')
     """
     kind, _, number = model.partition("-")
-    return {"seed": f"seed {number}", "layers": f"{number} layers"}.get(kind, model)
+    return {"seed": f"seed\N{NO-BREAK SPACE}{number}", "layers": f"{number}\N{NO-BREAK SPACE}layers"}.get(kind, model)
 
 
 def eight_layers() -> str:

@@ -96,7 +96,8 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
             rendered = render(tex, kind == "div")
         except ValueError as error:
             raise PluginError(f"{page.file.src_uri}: {error}") from None
-        formula = f'<{kind} class="formula">{rendered}</{kind}>{match[3]}'
+        once = rendered.replace('class="katex-mathml"', 'class="katex-mathml" data-search-exclude')  # not found thrice
+        formula = f'<{kind} class="formula">{once}</{kind}>{match[3]}'
         return f'<span class="together">{formula}</span>' if kind == "span" and is_short(tex) else formula
 
     return FORMULA.sub(replaced, content)

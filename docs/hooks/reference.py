@@ -111,10 +111,18 @@ def _equations(name: str) -> str:
 def _tutorials(name: str) -> str:
     found = []
     for script in sorted((ROOT / "tutorials").glob("*.py")):
-        if re.search(rf"\b{name}\b", script.read_text()):
+        if name in _imported(script):
             address = posixpath.join("../tutorials", f"{script.stem}.md")
             found.append(f"[{int(script.stem[:2])}]({address})")
     return f"Tutorial{'s' if len(found[:MOST]) > 1 else ''} {', '.join(found[:MOST])}" if found else ""
+
+
+@cache
+def _imported(script: Path) -> frozenset[str]:
+    """What a tutorial imports from the package; the same word in its text may mean something else."""
+    nodes = ast.walk(ast.parse(script.read_text()))
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom) and str(node.module).startswith(PACKAGE)]
+    return frozenset(alias.name for node in found for alias in node.names)
 
 
 def tests_of(name: str) -> list[str]:
@@ -151,3 +159,4 @@ def on_pre_build(config: Any) -> None:
     """Reads the package anew whenever the site is built."""
     _numbered.cache_clear()
     _known.cache_clear()
+    _imported.cache_clear()

@@ -84,6 +84,7 @@ def execute(notebook: Any, script: Path) -> None:
     )
     # whatever backend the caller has set: with another one the plots of the page would be missing
     look = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": str(LOOK)}
+    look["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm would have widgets where a notebook runs
     try:
         client.execute(env={**os.environ, **look})
     except CellExecutionError as error:
@@ -107,7 +108,10 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
             continue
         alt = ALT.search(cell.source)
         parts.append(f"```python\n{ALT.sub('', cell.source)}\n```")
-        outputs = merged(cell.get("outputs", []))
+        outputs = cell.get("outputs", [])
+        if warned := "".join(output.text for output in outputs if output.get("name") == "stderr"):
+            raise PluginError(f"{script.name} must print no warning, got:\n{warned}")
+        outputs = merged(outputs)
         if run and alt is not None and not any("image/png" in output.get("data", {}) for output in outputs):
             raise PluginError(f"{script.name}: a cell with '# alt: {alt[1]}' must draw, got no picture")
         for output in outputs:

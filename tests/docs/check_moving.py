@@ -75,6 +75,22 @@ class Explorable:
         )
         return x, y
 
+    def drag(self, selector: str, dx: float, dy: float) -> None:
+        """Drags an element with the mouse."""
+        x, y = self.middle(selector)
+        for kind, share in (("mousePressed", 0.0), ("mouseMoved", 0.5), ("mouseMoved", 1.0), ("mouseReleased", 1.0)):
+            buttons = {"button": "left", "buttons": 1, "clickCount": 1}
+            self.tab.call("Input.dispatchMouseEvent", type=kind, x=x + share * dx, y=y + share * dy, **buttons)
+
+    def swipe(self, selector: str, dx: float, dy: float) -> None:
+        """Drags an element with a finger."""
+        x, y = self.middle(selector)
+        self.tab.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        for kind, points in (("touchStart", [(x, y)]), ("touchMove", [(x + dx, y + dy)]), ("touchEnd", [])):
+            touches = [{"x": at, "y": below} for at, below in points]
+            self.tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=touches)
+        self.tab.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
 
 @contextmanager
 def shown(name: str, page: str) -> Iterator[Explorable]:
@@ -141,20 +157,12 @@ def test_cloud_by_keyboard_mouse_and_touch_equals_python(page: Explorable) -> No
     cloud_is_right(page)
 
     before = page.state["points"]
-    x, y = page.middle(".handle.point")
-    for kind, dx in (("mousePressed", 0), ("mouseMoved", 20), ("mouseMoved", 40), ("mouseReleased", 40)):
-        buttons = {"button": "left", "buttons": 1, "clickCount": 1}
-        page.tab.call("Input.dispatchMouseEvent", type=kind, x=x + dx, y=y, **buttons)
+    page.drag(".handle.point", 40, 0)
     after = page.state["points"]
     assert after[0][0] > before[0][0] + 0.1 and after[1:] == before[1:]
     cloud_is_right(page)
 
-    x, y = page.middle(".handle.end")
-    page.tab.call("Emulation.setTouchEmulationEnabled", enabled=True)
-    for kind, points in (("touchStart", [(x, y)]), ("touchMove", [(x, y + 30)]), ("touchEnd", [])):
-        touches = [{"x": at, "y": below} for at, below in points]
-        page.tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=touches)
-    page.tab.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    page.swipe(".handle.end", 0, 30)
     assert page.state["points"] != after
     cloud_is_right(page)
 
@@ -181,6 +189,18 @@ def test_heads_by_keyboard_equal_python_in_all_conventions(page: Explorable) -> 
     assert len(page.state["queries"]) == 6
     assert paper == pytest.approx(paper_too, abs=1e-12)  # stands still
     assert low < turn < high and released > released_too  # has turned
+
+
+@on("heads")
+def test_heads_by_mouse_and_touch_move_one_arrow_and_equal_python(page: Explorable) -> None:
+    for move in (page.drag, page.swipe):
+        before = page.state["queries"]
+        move(".handle.point", 25, 15)
+        after = page.state["queries"]
+        assert after[0][0] > before[0][0] and after[0][1] < before[0][1] and after[1:] == before[1:]
+        token = torch.tensor(after, dtype=torch.float64)[None]
+        assert page.value("paper") == pytest.approx(float(token_entropy(token, PAPER)), abs=1e-9)
+        assert page.value("released") == pytest.approx(float(token_entropy(token, RELEASED)), abs=1e-9)
 
 
 @on("grams")
@@ -225,6 +245,14 @@ def test_prune_by_keyboard_shows_what_the_model_kept_and_said(page: Explorable) 
     assert page.get(".querySelectorAll('.kept').length") == state["keep"]
     drops = [before - after for before, after in zip(image["curve"], image["curve"][1:], strict=False)]
     assert page.value("drop") == pytest.approx(max(drops), abs=1e-9)
+
+
+@on("flops", "grams", "prune")
+def test_sliders_are_moved_by_touch(page: Explorable) -> None:
+    page.swipe("input[type=range]", -30, 0)
+    left = page.state
+    page.swipe("input[type=range]", 30, 0)
+    assert page.state != left
 
 
 @pytest.mark.parametrize(("name", "page"), [(name, page) for name in NAMES for page in PAGES[name]])

@@ -18,8 +18,9 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
-directives, links, sources, tutorials, typography = (
-    importlib.import_module(name) for name in ("directives", "links", "sources", "tutorials", "typography")
+directives, links, reference, sources, tutorials, typography, weight = (
+    importlib.import_module(name)
+    for name in ("directives", "links", "reference", "sources", "tutorials", "typography", "weight")
 )
 PAGE = SimpleNamespace(file=SimpleNamespace(src_uri="method/page.md"))
 
@@ -166,6 +167,7 @@ def test_what_belongs_together_is_joined_in_text_and_left_alone_in_code_and_form
     joined = typography.on_page_content("<p>12 % of 3 × 4, Eq. 2.3, 1e-9</p><table><td>-0.5</td></table>")
     hard = "\N{NO-BREAK SPACE}"
     assert f"12{hard}% of 3{hard}×{hard}4, Eq.{hard}2.3, <span" in joined and "<td>−0.5</td>" in joined
+    assert f"12{hard}%" in weight.light(joined)  # what makes pages light leaves that space alone
     for kept in ("<pre>12 % -0.5 1e-9</pre>", '<span class="arithmatex">\\(12 % \\)</span>', "<p>page-1 and -0.5</p>"):
         assert typography.on_page_content(kept) == kept
 
@@ -176,3 +178,25 @@ def test_a_tutorial_whose_plots_are_missing_fails_the_build(tmp_path: Path) -> N
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 1. Title"), cell])
     with pytest.raises(PluginError, match="must draw"):
         tutorials.rendered(notebook, tmp_path / "01_title.py")
+
+
+def test_equations_are_linked_although_their_numbers_are_joined_to_them() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="reference/gram.md"))
+    text = links.on_page_content(typography.on_page_content("<p>The mean row (Eq. 1.1), Eqs. 2.1 and 2.2.</p>"), page)
+    assert re.findall(r'href="\.\./method/([\w-]+)\.html#eq-(\d-\d)"', text) == [
+        ("matrix-entropy", "1-1"),
+        ("dual-gram", "2-1"),
+        ("dual-gram", "2-2"),
+    ]
+
+
+def test_a_tutorial_that_warns_fails_the_build(tmp_path: Path) -> None:
+    warned = nbformat.v4.new_output("stream", name="stderr", text="/home/someone/module.py:1: SomeWarning: it is old")
+    cells = [nbformat.v4.new_markdown_cell("# 1. Title"), nbformat.v4.new_code_cell("x = 1", outputs=[warned])]
+    with pytest.raises(PluginError, match="SomeWarning"):
+        tutorials.rendered(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_title.py")
+
+
+def test_reference_names_only_tutorials_that_import_the_name() -> None:
+    assert "tutorials/03" in reference._tutorials("select_tokens")
+    assert reference._tutorials("Run") == ""  # a word of tutorial 4, not the class
