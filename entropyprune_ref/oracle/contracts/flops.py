@@ -45,7 +45,7 @@ def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = Fa
         pruned: Whether it is pruned.
         grouped: Whether several query heads share a key/value head.
         free: Whether heads need not fill the hidden size.
-        matrices: Of the MLP; 0 for either two or three.
+        matrices: Number of matrices of the MLP; 0 for either two or three.
     """
     kv_heads, shared = draw(st.integers(1, 4), label="kv_heads"), draw(st.integers(2, 4), label="shared by")
     heads, head_dim = kv_heads * (shared if grouped else 1), draw(st.integers(1, 64), label="head_dim")
@@ -76,7 +76,9 @@ LARGEST = DecoderSize(layers=126, hidden=16_384, heads=128, kv_heads=8, head_dim
 WIDE_HEADS = DecoderSize(layers=46, hidden=4608, heads=32, kv_heads=16, head_dim=256, mlp=36_864, vocabulary=256_000)
 """Of 405B and 27B parameters."""
 
-ODD = DecoderSize(layers=77, hidden=3301, heads=69, kv_heads=69, head_dim=71, mlp=2777, vocabulary=99, mlp_matrices=2)
+ODD = DecoderSize(
+    layers=77, hidden=3301, heads=151, kv_heads=151, head_dim=173, mlp=2777, vocabulary=99, mlp_matrices=2
+)
 """Of no model: no size is a multiple of a block."""
 
 
