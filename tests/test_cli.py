@@ -33,6 +33,9 @@ from entropyprune_ref.scorers import Random
 from entropyprune_ref.world.questions import WORDS
 from entropyprune_ref.world.scenes import IMAGE_SIZE, PATCH_SIZE, draw_scene
 
+# end to end: shapes are checked where the functions themselves are tested
+pytestmark = pytest.mark.usefixtures("own_checks")
+
 TINY = LlavaConfig(
     vision=VisionConfig(hidden=8, layers=2, heads=1, mlp=8, image_size=IMAGE_SIZE, patch_size=PATCH_SIZE),
     decoder=DecoderConfig(hidden=16, layers=3, heads=4, kv_heads=4, head_dim=8, mlp=8, vocabulary=len(WORDS)),

@@ -5,7 +5,13 @@ import re
 import sys
 from pathlib import Path
 
+# Before the package: whatever one of its modules is the first to import is compiled anew, since the hook that checks
+# shapes keeps compiled code apart while it executes a module.
+import matplotlib.pyplot  # noqa: F401
 import pytest
+import rich.progress  # noqa: F401
+import scipy.stats  # noqa: F401
+import transformers.masking_utils  # noqa: F401
 from mkdocs.exceptions import PluginError
 
 import entropyprune_ref
