@@ -32,15 +32,16 @@ test: $(VENV)/.dev
 test-quick: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=quick $(TESTING) $(BIN)/python -m pytest $(PYTEST_ARGS) $(QUICK)
 
-# every property on 500 examples that are drawn anew: hours
+# every property, and nothing else, on 500 examples that are drawn anew: hours
 test-explore: $(VENV)/.dev
-	HYPOTHESIS_PROFILE=explore $(TESTING) $(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	HYPOTHESIS_PROFILE=explore $(TESTING) $(BIN)/python -m pytest $(PYTEST_ARGS) -m hypothesis $(TESTS)
 
 # on the oldest versions that pyproject.toml allows, in an environment of its own; old versions warn of new ones
 test-oldest: $(OLDEST)/.test
 	$(TESTING) $(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) -W ignore::DeprecationWarning --ignore tests/docs $(TESTS)
 
-# changes the source, spot by spot, and tells what no test notices; goes on where it was stopped
+# changes the source, spot by spot, and tells what no test notices; goes on where it was stopped (ROOMS="gram llava", or
+# ROOMS="every=5 llava" for each fifth change of a room)
 mutate: $(VENV)/.mutate
 	$(BIN)/python -m tests.mutation run $(ROOMS)
 

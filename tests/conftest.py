@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import providers
 
 # "ci" draws the same examples on every machine and in every run, and remembers nothing between runs; "explore" draws
-# anew each time; "quick" is for every save.
+# anew each time; "quick" is for every save; "mutate" stops at the first example that fails, whatever it looks like.
 settings.register_profile(
     "ci",
     derandomize=True,  # which implies that there is no database of examples
@@ -19,6 +19,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("quick", parent=settings.get_profile("ci"), max_examples=5)
+settings.register_profile(
+    "mutate",
+    parent=settings.get_profile("ci"),
+    phases=[Phase.explicit, Phase.generate],
+    report_multiple_bugs=False,
+)
 settings.register_profile(
     "explore",
     parent=settings.get_profile("ci"),

@@ -3,32 +3,30 @@
 import dataclasses
 import inspect
 import math
+import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import entropyprune_ref
 from entropyprune_ref import (
     PAPER,
     Convention,
     EntropyPrune,
     Llava,
-    collapse,
     collapse_layer,
-    entropy,
-    gram,
     layer_entropy,
     matrix_entropy,
     prefill_flops,
     pruned_prefill_flops,
     renyi_entropy,
-    scoring,
     scoring_flops,
     select_tokens,
     token_entropy,
@@ -44,11 +42,8 @@ from entropyprune_ref.flops import (
     ProjectorSize,
     decode_flops,
     layer_flops,
-    parts,
     projector_flops,
-    prompt,
     reduction,
-    terms,
     vision_flops,
 )
 from entropyprune_ref.gram import centred, density_matrix
@@ -56,11 +51,9 @@ from entropyprune_ref.llava import DecoderConfig, LlavaConfig, VisionConfig
 from entropyprune_ref.pruning import (
     PrunePlan,
     average_tokens,
-    budgets,
     gather_index,
     kept_mask,
     prune_plan,
-    selection,
     split_keep,
 )
 from entropyprune_ref.scorers import RIVALS, Duplication, Random
@@ -164,15 +157,47 @@ def test_truth_values_are_no_numbers(truth: Any) -> None:
 
 # Names
 
-MODULES = (gram, entropy, scoring, collapse, budgets, selection, parts, prompt, terms)
+PACKAGE = Path(entropyprune_ref.__file__).parent
+ROOMS = (
+    "_numerics",
+    "gram",
+    "entropy",
+    "scoring",
+    "collapse",
+    "pruning",
+    "flops",
+    "scorers",
+    "pruner",
+    "llava",
+    "evaluation",
+)
+MODULES = [f"entropyprune_ref.{room}" for room in ROOMS] + [
+    found.name
+    for room in ROOMS
+    for found in pkgutil.iter_modules([str(PACKAGE / room)], prefix=f"entropyprune_ref.{room}.")
+    if not found.name.rpartition(".")[2].startswith("_")
+]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_every_argument_can_be_given_by_name(module: ModuleType) -> None:
-    own = [found for found in vars(module).values() if getattr(found, "__module__", None) == module.__name__]
-    for function in filter(inspect.isfunction, own):
+@pytest.mark.parametrize("module", MODULES)
+def test_every_argument_can_be_given_by_name(module: str) -> None:
+    found = [each for each in vars(import_module(module)).values() if getattr(each, "__module__", None) == module]
+    functions = [each for each in found if inspect.isfunction(each)]
+    methods = [each for kind in found if inspect.isclass(kind) for each in vars(kind).values()]
+    for function in [*functions, *(each for each in methods if inspect.isfunction(each))]:
         kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
         assert inspect.Parameter.POSITIONAL_ONLY not in kinds, function
+
+
+RESULTS = {"Cache", "DecoderOutput", "Generation", "LayerCache", "LayerSpan", "LlavaOutput", "Outcome", "Reading"}
+"""What is written while a model runs; everything else is a value, and frozen."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_dataclasses_are_frozen_but_for_results(module: str) -> None:
+    for kind in filter(inspect.isclass, vars(import_module(module)).values()):
+        if kind.__module__ == module and dataclasses.is_dataclass(kind):
+            assert kind.__dataclass_params__.frozen == (kind.__name__ not in RESULTS), kind
 
 
 VALUES = (

@@ -11,7 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropyprune_ref.collapse import Collapse, collapse_layer, layer_entropy, other_definitions
+from entropyprune_ref.collapse import (
+    Collapse,
+    collapse_layer,
+    layer_entropy,
+    other_definitions,
+    random_sharpness,
+    smooth_sharpness,
+)
 
 EPS = torch.finfo(torch.float64).eps
 seeds = st.integers(0, 2**32)
@@ -227,8 +234,10 @@ def test_collapse_layer_interval_covers_the_split_of_the_samples() -> None:
     """Half of the samples at 2, half at 4: resamples favour either; all at 3: no doubt."""
     halves = torch.stack([curve_with([0, 2, 0, 0, 0])] * 10 + [curve_with([0, 0, 0, 2, 0])] * 10)
     assert collapse_layer(halves).interval == (2, 4)
-    same = torch.stack([curve_with([0, 0, 2, 0, 0])] * 10)
-    assert collapse_layer(same).interval == (3, 3)
+    for layer, samples in ((3, 10), (1, 10), (3, 2)):
+        same = curve_with([2.0 if i == layer else 0.0 for i in range(1, 6)]).expand(samples, -1)
+        assert collapse_layer(same).interval == (layer, layer)
+    assert collapse_layer(same[:1]).interval is None
 
 
 def test_collapse_layer_interval_narrows_with_confidence() -> None:
@@ -236,8 +245,9 @@ def test_collapse_layer_interval_narrows_with_confidence() -> None:
     curves = torch.stack([curve_with([0, 2, 0, 0])] * 12 + [curve_with([0, 0, 0, 2])] * 8)
     # of 20 draws with probability 0.4, more than 10 hit: 0.1275; a tie goes to 2
     assert 1 - scipy.stats.binom.cdf(10, 20, 0.4) == pytest.approx(0.1275, abs=1e-4)
-    assert collapse_layer(curves, confidence=0.95).interval == (2, 4)
-    assert collapse_layer(curves, confidence=0.60).interval == (2, 2)
+    # a share of 5000 resamples is off by 0.005 (one deviation); 80 % leaves out 0.1 at each end, 70 % leaves out 0.15
+    for confidence, interval in ((0.95, (2, 4)), (0.80, (2, 4)), (0.70, (2, 2)), (0.60, (2, 2))):
+        assert collapse_layer(curves, bootstrap=5000, confidence=confidence).interval == interval
 
 
 def test_collapse_layer_interval_rounds_outwards() -> None:
@@ -263,6 +273,18 @@ def test_collapse_layer_interval_leaves_out_resamples_without_a_collapse() -> No
     assert found.consistency == pytest.approx(1 / 3)
 
 
+def test_collapse_layer_interval_leaves_out_resamples_that_fall_by_rounding() -> None:
+    """At a height of 20 rounding may make 4.5e-12: a resample without the steep fall, 2e-12, says nothing of where."""
+    curves = torch.stack([curve_with([0, 10, 0]), curve_with([0, 0, 2e-12]), curve_with([0, 0, 2e-12])])
+    assert collapse_layer(curves).interval == (2, 2)
+
+
+def test_collapse_layer_resamples_a_thousand_times_at_95_percent_from_seed_0_by_default() -> None:
+    for seed in range(20):
+        curves = gaussian(9, 7, seed=seed) - torch.arange(7) * 0.1
+        assert collapse_layer(curves) == collapse_layer(curves, bootstrap=1000, confidence=0.95, seed=0)
+
+
 def test_collapse_layer_interval_depends_on_the_seed_alone() -> None:
     curves = gaussian(9, 7, seed=3) - torch.arange(7) * 0.1
     intervals = [collapse_layer(curves, bootstrap=7, confidence=0.5, seed=seed).interval for seed in range(30)]
@@ -275,6 +297,8 @@ def test_collapse_describes_itself() -> None:
     found = str(collapse_layer(torch.stack([curve_with([0, 2, -1, 0])] * 4)))
     assert "at layer 2 of 4: the entropy falls by 2 nats from state 1 to state 2" in found
     assert "100% of samples agree, bootstrap interval 2 to 2" in found
+    halves = torch.stack([curve_with([0, 2, 0, 0, 0])] * 10 + [curve_with([0, 0, 0, 2, 0])] * 10)
+    assert "50% of samples agree, bootstrap interval 2 to 4" in str(collapse_layer(halves))
     last = str(collapse_layer(curve_with([0, 0, 2])))
     assert last.endswith("output of the last layer, so no layer is left to prune at")
     none = str(collapse_layer(curve_with([-1, -2])))
@@ -314,8 +338,69 @@ def test_other_definitions_part_where_they_should() -> None:
     no_majority = torch.stack([curve_with([9.0, 0])] * 2 + [curve_with([-1.0, -1])] * 3)
     assert (collapse_layer(no_majority).layer, other_definitions(no_majority)["mode"]) == (1, None)
 
+    tie = torch.stack([curve_with([0.0, 9])] * 2 + [curve_with([-1.0, -1])] * 2)
+    assert other_definitions(tie)["mode"] == 2  # as many find a layer as find none
+    assert [other_definitions(curve_with(drops), share=1.0)["first_drop"] for drops in ([0, 2], [1, 1])] == [2, None]
+
     slide = curve_with([0, 0, 1, 1, 1.1, 0, 0])  # the middle of the slide splits best, not its steepest step
     assert (collapse_layer(slide).layer, other_definitions(slide)["change_point"]) == (5, 4)
+
+
+def test_other_definitions_draw_the_line_at_the_same_multiple_of_rounding() -> None:
+    """At a height of a million rounding may make 2.3e-7, whether a drop is divided by that height or not."""
+    for drop, layer in ((1e-5, 2), (1e-7, None)):
+        curve = curve_with([0, drop, 0], start=1e6)
+        assert set(other_definitions(curve).values()) == {layer} == {collapse_layer(curve).layer}
+
+
+def test_other_definitions_take_no_relative_drop_from_nothing() -> None:
+    """Two samples keep all until they lose nine tenths at layer 3; one has nothing left to lose there."""
+    curves = torch.tensor([[1.0, 1.0, 1.0, 0.1], [1.0, 1.0, 1.0, 0.1], [1.0, 0.4, 0.0, 0.0]])
+    assert other_definitions(curves)["relative_drop"] == 3  # means 0.2, 1/3 and 0.6
+
+
+# Chance
+
+
+@pytest.mark.parametrize("layers", [3, 4, 9])
+def test_random_sharpness_is_that_of_curves_of_independent_normal_drops(layers: int) -> None:
+    generator = torch.Generator().manual_seed(7)
+    drops = torch.randn(40, layers, generator=generator, dtype=torch.float64)
+    found = [collapse_layer(curve_with(row.tolist(), start=0.0)) for row in drops]
+    expected = sorted(one.sharpness for one in found if one.found)
+    assert random_sharpness(layers, draws=40, seed=7).tolist() == pytest.approx(expected, rel=1e-9)
+    assert layers > 3 or len(expected) < 40  # one curve of three drops in eight never falls
+
+
+def test_random_sharpness_draws_ten_thousand_curves_from_seed_0_by_default() -> None:
+    assert torch.equal(random_sharpness(3), random_sharpness(3, draws=10_000, seed=0))
+    assert len(random_sharpness(3, draws=1)) <= 1
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("layers", [3, 6])
+def test_smooth_sharpness_is_that_of_a_geometric_decay(layers: int, ratio: float) -> None:
+    found = collapse_layer(curve_with([ratio**i for i in range(layers)]))
+    assert found.layer == 1
+    assert smooth_sharpness(layers, ratio) == pytest.approx(found.sharpness, rel=1e-9)
+    assert smooth_sharpness(layers, 1e-300) == math.inf  # the spread of the other drops is below the least float64
+
+
+@pytest.mark.usefixtures("own_checks")
+def test_chance_rejects_bad_settings() -> None:
+    for function in (random_sharpness, lambda layers: smooth_sharpness(layers, 0.5)):
+        with pytest.raises(ValueError, match="layers must be at least 3, got 2"):
+            function(2)
+    with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
+        random_sharpness(3, draws=0)
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        random_sharpness(3, seed=-1)
+    for ratio in (0, 1, -0.5, 1.5, math.nan):
+        with pytest.raises(ValueError, match="ratio must lie strictly between 0 and 1, got"):
+            smooth_sharpness(3, ratio)
+    for wrong in (True, "0.5"):
+        with pytest.raises(TypeError, match="ratio must be a float, got"):
+            smooth_sharpness(3, wrong)  # type: ignore[arg-type]
 
 
 # Bad input

@@ -3,6 +3,7 @@
 Everything here is integer arithmetic, so every comparison is exact: there are no tolerances.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -597,6 +598,21 @@ def test_flops_of_an_empty_prompt_are_none_with_any_head() -> None:
         empty = {"text_tokens": 0, "visual_tokens": 2, "prune_layer": 1, "keep": 0}
         assert pruned_prefill_flops(LLAVA_1_5_7B, **empty, lm_head=head).lm_head == 0
     assert prefill_flops(LLAVA_1_5_7B, text_tokens=1, visual_tokens=0, lm_head="last").lm_head == 2 * 4096 * 32_064
+
+
+def test_decode_flops_apply_the_head_to_the_one_new_token() -> None:
+    none, last, everywhere = (
+        decode_flops(LLAVA_1_5_7B, text_tokens=5, visual_tokens=7, lm_head=head) for head in ("none", "last", "all")
+    )
+    assert everywhere == last == none + Flops(lm_head=2 * 4096 * 32_064)
+
+
+@pytest.mark.parametrize("function", [prefill_flops, decode_flops, pruned_prefill_flops])
+@pytest.mark.parametrize("name", ["text_tokens", "visual_tokens"])
+def test_prompts_reject_fewer_than_no_tokens(function: Callable[..., Flops], name: str) -> None:
+    pruning = {"prune_layer": 1, "keep": 0} if function is pruned_prefill_flops else {}
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
+        function(LLAVA_1_5_7B, **{"text_tokens": 2, "visual_tokens": 2, **pruning, name: -1})
 
 
 def test_decode_flops_reject_half_a_pruning() -> None:

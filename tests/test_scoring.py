@@ -6,6 +6,7 @@ matrix in trace norm; the derivations are in its docstring. Two rounded results 
 
 import itertools
 import math
+import threading
 
 import mpmath
 import numpy as np
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from entropyprune_ref._numerics.chunks import CHUNK, in_chunks
 from entropyprune_ref.scorers.entropy import EntropyScorer
 from entropyprune_ref.scorers.view import LayerView
 from entropyprune_ref.scoring import CONVENTIONS, PAPER, RELEASED, ROW_NORMALIZED, Convention, token_entropy
@@ -435,6 +437,23 @@ def test_token_entropy_of_equal_tokens_has_equal_bits(heads: int, head_dim: int,
     assert torch.equal(scores, scores[:5][torch.arange(tokens) % 5])
 
 
+def test_in_chunks_works_on_as_many_threads_as_torch_has() -> None:
+    """Each of two chunks waits for the other: one after the other they would wait for ever."""
+    together = threading.Barrier(2)
+
+    def meet(part: torch.Tensor) -> torch.Tensor:
+        together.wait(timeout=60)
+        return part[:, 0, 0].double()
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        numbers = torch.arange(CHUNK + 1).float().reshape(-1, 1, 1)
+        assert torch.equal(in_chunks(meet, numbers), numbers[:, 0, 0].double())
+    finally:
+        torch.set_num_threads(before)
+
+
 @THREE
 def test_token_entropy_over_several_chunks_and_threads_keeps_the_gradient(convention: Convention) -> None:
     """1100 tokens of 8 x 64 are three chunks; worker threads know nothing of the caller's grad mode."""
@@ -615,6 +634,13 @@ def test_token_entropy_released_rejects_queries_whose_energy_overflows() -> None
         queries[0, 1, 0] = sign * 1e150
         with pytest.raises(ValueError, match=r"queries must not exceed 1e\+140 under released, got 1e\+150"):
             token_entropy(queries, RELEASED)
+
+
+def test_token_entropy_released_takes_the_largest_queries_that_it_names() -> None:
+    """Two heads at plus and minus 1e140: one eigenvalue, 1e280, and one at the clamp, which adds nothing to that."""
+    queries = torch.tensor([[[1e140], [-1e140]]], dtype=torch.float64)
+    expected = -1e280 * math.log(1e280) / math.log(2)
+    assert token_entropy(queries, RELEASED).item() == pytest.approx(expected, rel=20 * EPS)
 
 
 @pytest.mark.parametrize("clamp", [0.0, -1e-10, 1.0, math.nan])

@@ -178,11 +178,24 @@ def test_block_grid_is_the_grid_of_the_processor_of_qwen(pixels: tuple[int, int]
         assert 4 * rows * columns == processor.get_number_of_image_patches(height, width), (height, width)
 
 
+def test_block_grid_takes_the_pixels_of_the_published_checkpoints_by_default() -> None:
+    published = (3136, 12_845_056)  # min_pixels and max_pixels of their preprocessor_config.json
+    for height, width in ((20, 20), (55, 57), (3584, 3584), (3600, 3600), (4000, 5000)):
+        assert block_grid(height, width) == block_grid(height, width, pixels=published)
+    assert block_grid(28, 28, pixels=(1, 784)) == (1, 1)
+
+
 def test_tiled_image_of_llava_next_has_the_counts_worked_by_hand() -> None:
     square = tiled_image(672, 672)  # four tiles, nothing dropped
     assert (square.rows, square.columns, square.corner, square.tokens) == (48, 48, (0, 0), 576 + 48 * 49)
     landscape = tiled_image(480, 640)  # 48 columns, 480 * 48 / 640 = 36 rows, six dropped above and below
     assert (landscape.rows, landscape.columns, landscape.corner, landscape.tokens) == (36, 48, (6, 0), 576 + 36 * 49)
+    wide = tiled_image(300, 1200)  # 24 x 72 patches, 300 * 72 / 1200 = 18 rows, three dropped above and below
+    assert (wide.canvas, wide.rows, wide.columns, wide.corner) == ((24, 72), 18, 72, (3, 0))
+    narrow = tiled_image(1200, 300)
+    assert (narrow.canvas, narrow.rows, narrow.columns, narrow.corner) == ((72, 24), 72, 18, (0, 3))
+    least = tiled_image(300, 300, canvases=[(336, 1008), (672, 336)])  # shown whole on both: the one of fewer pixels
+    assert least.canvas == (48, 24)
     small = tiled_image(
         336, 336
     )  # shown whole on every canvas: the first of the smallest, two tiles one beside the other
@@ -192,7 +205,10 @@ def test_tiled_image_of_llava_next_has_the_counts_worked_by_hand() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: tiled_image(0, 5), "height must be"),
+        (lambda: tiled_image(0, 5), "height must be at least 1, got 0"),
+        (lambda: tiled_image(5, 0), "width must be at least 1, got 0"),
+        (lambda: block_grid(0, 5), "height must be at least 1, got 0"),
+        (lambda: block_grid(28, 28, pixels=(0, 784)), "pixels must be at least 1, got 0"),
         (lambda: tiled_image(1, 4000), "height and width must leave a pixel on some canvas, got 1 × 4000"),
         (lambda: tiled_image(5, 5, canvases=[(336, 400)]), "canvases must be pairs of multiples of tile"),
         (lambda: tiled_image(5, 5, canvases=[]), "canvases must be"),

@@ -81,7 +81,8 @@ print("effective rank", effective_rank(cross).item())
 # %%
 # alt: The effective rank of the cross rises smoothly from 1 to 2 as its second axis grows from length 0 to length 1.
 lengths = torch.linspace(0, 1, 50)
-crosses = cross * torch.stack((torch.ones(50), lengths), 1)[:, None]  # 50 crosses in one batch
+# 50 crosses in one batch
+crosses = cross * torch.stack((torch.ones(50), lengths), 1)[:, None]
 ranks = effective_rank(crosses)
 
 figure, place = plt.subplots(figsize=(5, 2.6))
@@ -97,7 +98,9 @@ figure.tight_layout()
 # %%
 generator = torch.Generator().manual_seed(0)
 cloud = torch.randn(12, 5, generator=generator, dtype=torch.float64)
-rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator, dtype=torch.float64)).Q
+rotation = torch.linalg.qr(
+    torch.randn(5, 5, generator=generator, dtype=torch.float64)
+).Q
 changes = {
     "as it is": cloud,
     "seven times as large": 7 * cloud,
@@ -120,18 +123,29 @@ for change, changed in changes.items():
 
 # %%
 image = torch.from_numpy(draw_scene(42, 7).image).double() / 255
-patches = image.unfold(0, PATCH_SIZE, PATCH_SIZE).unfold(1, PATCH_SIZE, PATCH_SIZE).reshape(-1, 3 * PATCH_SIZE**2)
+patches = (
+    image.unfold(0, PATCH_SIZE, PATCH_SIZE)
+    .unfold(1, PATCH_SIZE, PATCH_SIZE)
+    .reshape(-1, 3 * PATCH_SIZE**2)
+)
 noise = torch.rand(patches.shape, generator=generator, dtype=torch.float64)
-print(f"{len(patches)} patches of {patches.shape[1]} numbers, so at most {min(len(patches) - 1, patches.shape[1])}")
-print(f"the image uses {effective_rank(patches):.1f} directions, noise {effective_rank(noise):.1f}")
+count, numbers = patches.shape
+print(f"{count} patches of {numbers} numbers, so at most {min(count - 1, numbers)}")
+print(
+    f"the image uses {effective_rank(patches):.1f}, noise {effective_rank(noise):.1f}"
+)
 
 # %%
 # alt: An image with a few small coloured shapes. The eigenvalues of its patches fall steeply, those of noise slowly.
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.7))
 left.imshow(image.numpy())
 left.axis("off")
-right.semilogy(range(1, 101), spectrum(patches)[:100].numpy(), label="patches of the image")
-right.semilogy(range(1, 101), spectrum(noise)[:100].numpy(), linestyle="--", label="noise")
+right.semilogy(
+    range(1, 101), spectrum(patches)[:100].numpy(), label="patches of the image"
+)
+right.semilogy(
+    range(1, 101), spectrum(noise)[:100].numpy(), linestyle="--", label="noise"
+)
 right.set(xlabel="eigenvalue", ylabel="share of the variance")
 right.legend(frameon=False)
 figure.tight_layout()
@@ -149,10 +163,19 @@ figure.tight_layout()
 assert torch.equal(covariance, torch.tensor([[4.0, -2.0], [-2.0, 1.0]]))
 assert matrix_entropy(two) < 1e-12
 assert math.isclose(matrix_entropy(cross).item(), math.log(2), rel_tol=1e-12)
-shares = torch.stack((1 / (1 + lengths.double() ** 2), lengths.double() ** 2 / (1 + lengths.double() ** 2)), 1)
+shares = torch.stack(
+    (
+        1 / (1 + lengths.double() ** 2),
+        lengths.double() ** 2 / (1 + lengths.double() ** 2),
+    ),
+    1,
+)
 assert torch.allclose(ranks, torch.special.entr(shares).sum(1).exp())
 entropies = [matrix_entropy(changed).item() for changed in changes.values()]
-assert max(entropies[:-1]) - min(entropies[:-1]) < 1e-12 and entropies[0] - entropies[-1] > 0.1
+assert (
+    max(entropies[:-1]) - min(entropies[:-1]) < 1e-12
+    and entropies[0] - entropies[-1] > 0.1
+)
 assert effective_rank(patches) < 15 and effective_rank(noise) > 90
 
 # %% [markdown]
@@ -177,5 +200,7 @@ assert effective_rank(patches) < 15 and effective_rank(noise) > 90
 corners = torch.arange(3, dtype=torch.float64) * 2 * math.pi / 3
 triangle = torch.stack((corners.cos(), corners.sin()), 1)
 assert math.isclose(matrix_entropy(triangle).item(), math.log(2), rel_tol=1e-12)
-assert math.isclose(matrix_entropy(torch.eye(10, 1000)).item(), math.log(9), rel_tol=1e-12)
+assert math.isclose(
+    matrix_entropy(torch.eye(10, 1000)).item(), math.log(9), rel_tol=1e-12
+)
 assert matrix_entropy(torch.full((5, 3), 0.1)) == 0

@@ -39,7 +39,8 @@ queries = torch.randn(8, 32, generator=generator, dtype=torch.float64)
 large, small = covariance_spectrum(queries), gram_spectrum(queries)
 print("32 × 32, first 8:", large[:8].numpy().round(4))
 print("8 × 8, all:      ", small.numpy().round(4))
-print(f"they differ by at most {(large[:8] - small).abs().max():.0e}; the other 24 are at most {large[8:].max():.0e}")
+print(f"they differ by at most {(large[:8] - small).abs().max():.0e}")
+print(f"the other 24 are at most {large[8:].max():.0e}")
 
 # %% [markdown]
 # ## Prove it
@@ -57,7 +58,8 @@ centred = queries - queries.mean(0)
 values, vectors = torch.linalg.eigh(centred.T @ centred)
 moved = centred @ vectors[:, -1]
 residual = centred @ centred.T @ moved - values[-1] * moved
-print(f"eigenvalue {values[-1]:.4f}, largest entry of the residual {residual.abs().max():.0e}")
+print(f"eigenvalue {values[-1]:.4f}")
+print(f"largest entry of the residual {residual.abs().max():.0e}")
 
 # %% [markdown]
 # ## One eigenvalue is always zero
@@ -67,7 +69,8 @@ print(f"eigenvalue {values[-1]:.4f}, largest entry of the residual {residual.abs
 
 # %%
 ones = torch.ones(8, dtype=torch.float64)
-print(f"largest entry of the Gram matrix times ones: {(centred @ centred.T @ ones).abs().max():.0e}")
+product = centred @ centred.T @ ones
+print(f"largest entry of the Gram matrix times ones: {product.abs().max():.0e}")
 
 # %% [markdown]
 # ## What the count promises
@@ -102,18 +105,30 @@ sizes, ratios = (4, 8, 16, 32), {"eigenvalues alone": [], "whole entropy": []}
 for heads in sizes:
     stack = torch.randn(32, heads, 4 * heads, generator=generator, dtype=torch.float64)
     sides = {"covariance": stack.mT @ stack, "gram": stack @ stack.mT}
-    solving = {side: seconds(lambda m=matrix: torch.linalg.eigvalsh(m)) for side, matrix in sides.items()}
-    whole = {side: seconds(lambda s=side, z=stack: matrix_entropy(z, side=s)) for side in sides}
+    solving = {
+        side: seconds(lambda m=matrix: torch.linalg.eigvalsh(m))
+        for side, matrix in sides.items()
+    }
+    whole = {
+        side: seconds(lambda s=side, z=stack: matrix_entropy(z, side=s))
+        for side in sides
+    }
     for name, times in zip(ratios, (solving, whole), strict=True):
         ratios[name].append(times["covariance"] / times["gram"])
-    print(f"{heads:>2} × {4 * heads:<3}" + "".join(f"  {name} {values[-1]:5.1f}×" for name, values in ratios.items()))
+    print(
+        f"{heads:>2} × {4 * heads:<3}"
+        + "".join(f"  {name} {values[-1]:5.1f}×" for name, values in ratios.items())
+    )
 
 # %%
 # alt: Measured time of the covariance side over that of the Gram side, by size; guide lines mark 64 and 4.
 figure, place = plt.subplots(figsize=(5.5, 3))
 for (name, values), style in zip(ratios.items(), ("o-", "s--"), strict=True):
     place.plot(sizes, values, style, label=name)
-for level, name in ((64, "count of the eigenvalues"), (4, "count of forming the matrix")):
+for level, name in (
+    (64, "count of the eigenvalues"),
+    (4, "count of forming the matrix"),
+):
     place.axhline(level, color="gray", linestyle=":")
     place.text(4, level * 1.06, name, color="dimgray", fontsize=8, va="bottom")
 place.set_xscale("log", base=2)
@@ -136,7 +151,13 @@ figure.tight_layout()
 # %%
 assert torch.allclose(large[:8], small, atol=1e-14) and large[8:].max() < 1e-14
 assert residual.abs().max() < 1e-11 and (centred @ centred.T @ ones).abs().max() < 1e-12
-assert abs(matrix_entropy(queries, side="gram") - matrix_entropy(queries, side="covariance")) < 1e-12
+assert (
+    abs(
+        matrix_entropy(queries, side="gram")
+        - matrix_entropy(queries, side="covariance")
+    )
+    < 1e-12
+)
 assert ratios["whole entropy"][-1] > 1  # at 32 × 128 the Gram side is the faster one
 
 # %% [markdown]

@@ -23,7 +23,14 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from entropyprune_ref import PAPER, RELEASED, ROW_NORMALIZED, Llava, select_tokens, token_entropy
+from entropyprune_ref import (
+    PAPER,
+    RELEASED,
+    ROW_NORMALIZED,
+    Llava,
+    select_tokens,
+    token_entropy,
+)
 from entropyprune_ref.llava import pixels
 from entropyprune_ref.world.scenes import draw_scene
 
@@ -83,7 +90,8 @@ print(shares.numpy().round(12))
 # %%
 by_hand = math.log(4) - 0.75 * math.log(3)
 score = token_entropy(queries[None]).item()  # a stack of one token
-print(f"by hand {by_hand:.6f}, by token_entropy {score:.6f}, as a count {math.exp(score):.2f}")
+print(f"by hand {by_hand:.6f}, by token_entropy {score:.6f}")
+print(f"as a count {math.exp(score):.2f}")
 
 # %% [markdown]
 # ## The other two conventions
@@ -97,8 +105,14 @@ print(f"by hand {by_hand:.6f}, by token_entropy {score:.6f}, as a count {math.ex
 levels = [4.0, 4 / 3, 1e-10]
 released = -sum(level * math.log(level) for level in levels) / math.log(3)
 print(f"released by hand {released:.6f}")
-for name, convention in {"paper": PAPER, "row-normalised": ROW_NORMALIZED, "released": RELEASED}.items():
-    once, twice = (token_entropy(factor * queries[None], convention).item() for factor in (1, 2))
+for name, convention in {
+    "paper": PAPER,
+    "row-normalised": ROW_NORMALIZED,
+    "released": RELEASED,
+}.items():
+    once, twice = (
+        token_entropy(factor * queries[None], convention).item() for factor in (1, 2)
+    )
     print(f"{name:<15} {once:8.4f}   queries twice as long {twice:8.4f}")
 
 # %% [markdown]
@@ -116,11 +130,17 @@ for name, convention in {"paper": PAPER, "row-normalised": ROW_NORMALIZED, "rele
 model = Llava.from_pretrained()
 scene = draw_scene(42, 3)
 with torch.no_grad():
-    output = model(pixels(torch.from_numpy(scene.image)[None]), ["how many things are there"], keep_trace=True)
+    output = model(
+        pixels(torch.from_numpy(scene.image)[None]),
+        ["how many things are there"],
+        keep_trace=True,
+    )
 visual = output.prompt.image_index[0] >= 0
 heads_of_tokens = output.queries[0][0][:, visual].transpose(0, 1)
 scores = token_entropy(heads_of_tokens)
-print(tuple(heads_of_tokens.shape), "tokens, heads, features; scores", tuple(scores.shape))
+print(
+    tuple(heads_of_tokens.shape), "tokens, heads, features; scores", tuple(scores.shape)
+)
 
 # %%
 # alt: An image with a few coloured shapes, and a map of its patches' scores: patches with a shape score high.
@@ -139,8 +159,11 @@ for place in (left, right):
 # %%
 things = torch.from_numpy(scene.patches_of(scene.things))
 higher = (scores[things][:, None] > scores[~things]).double().mean().item()
-print(f"mean score {scores[things].mean():.3f} with a shape, {scores[~things].mean():.3f} without")
-print(f"a patch with a shape scores higher than one without in {higher:.0%} of all pairs; by chance it would be 50 %")
+with_shape, without = scores[things].mean(), scores[~things].mean()
+print(f"mean score {with_shape:.3f} with a shape, {without:.3f} without")
+print(
+    f"a patch with a shape scores higher in {higher:.0%} of all pairs (by chance 50 %)"
+)
 
 # %% [markdown]
 # So on this image the score points to content. Keeping the best $k$ is then only sorting
@@ -149,17 +172,24 @@ print(f"a patch with a shape scores higher than one without in {higher:.0%} of a
 # %%
 kept = select_tokens(scores, 32)
 by_chance = 32 * things.double().mean()
-print(f"of {things.sum()} patches with a shape, {things[kept].sum()} are kept; 32 at random would keep {by_chance:.1f}")
+print(f"of {things.sum()} patches with a shape, {things[kept].sum()} are kept")
+print(f"32 at random would keep {by_chance:.1f}")
 
 # %% [markdown]
 # ## What was shown
 
 # %%
-assert torch.allclose(gram, torch.tensor([[4.0, 0, -4], [0, 4, -4], [-4, -4, 8]], dtype=torch.float64))
+assert torch.allclose(
+    gram, torch.tensor([[4.0, 0, -4], [0, 4, -4], [-4, -4, 8]], dtype=torch.float64)
+)
 assert math.isclose(score, by_hand, rel_tol=1e-12) and round(score, 3) == 0.562
-assert math.isclose(token_entropy(queries[None], RELEASED).item(), released, rel_tol=1e-9)
+assert math.isclose(
+    token_entropy(queries[None], RELEASED).item(), released, rel_tol=1e-9
+)
 assert math.isclose(token_entropy(2 * queries[None]).item(), score, rel_tol=1e-12)
-assert token_entropy(2 * queries[None], RELEASED) < token_entropy(queries[None], RELEASED)
+assert token_entropy(2 * queries[None], RELEASED) < token_entropy(
+    queries[None], RELEASED
+)
 assert higher > 0.6
 assert things[kept].sum() > by_chance
 
@@ -180,7 +210,11 @@ assert things[kept].sum() > by_chance
 
 # %%
 assert token_entropy(torch.ones(1, 3, 2)) == 0
-assert math.isclose(token_entropy(queries[None] + torch.tensor([5.0, -7.0])).item(), score, rel_tol=1e-12)
+assert math.isclose(
+    token_entropy(queries[None] + torch.tensor([5.0, -7.0])).item(),
+    score,
+    rel_tol=1e-12,
+)
 corners = torch.arange(3, dtype=torch.float64) * 2 * math.pi / 3
 triangle = torch.stack((corners.cos(), corners.sin()), 1)
 assert math.isclose(token_entropy(triangle[None]).item(), math.log(2), rel_tol=1e-12)

@@ -29,7 +29,12 @@ from entropyprune_ref.llava import pixels
 from entropyprune_ref.world.scenes import draw_scene
 
 model = Llava.from_pretrained()
-print(model.config.decoder.layers, "decoder layers,", model.config.vision.patches, "visual tokens")
+print(
+    model.config.decoder.layers,
+    "decoder layers,",
+    model.config.vision.patches,
+    "visual tokens",
+)
 
 # %% [markdown]
 # ## One image, state by state
@@ -99,10 +104,12 @@ figure.tight_layout()
 # %%
 by_chance = random_sharpness(6)
 chance = [by_chance.quantile(share).item() for share in (0.5, 0.75)]
-print(f"sharpness of pure chance: median {chance[0]:.2f}, one in four is above {chance[1]:.2f}")
+print(f"sharpness of pure chance: median {chance[0]:.2f}")
+print(f"one in four is above {chance[1]:.2f}")
 for name, values in curves.items():
     sharpness = collapse_layer(values).sharpness
-    print(f"{name}: {sharpness:.2f}, and {(by_chance > sharpness).double().mean():.0%} of chance is above that")
+    above = (by_chance > sharpness).double().mean()
+    print(f"{name}: {sharpness:.2f}, and {above:.0%} of chance is above that")
 
 # %% [markdown]
 # A sharpness is worth only what chance would not reach. Whether a layer is a good one to prune at is a question for
@@ -133,7 +140,10 @@ for name, values in made.items():
 # %%
 two_drops = torch.tensor([4.0, 3.0, 3.0, 1.5, 1.4, 0.6])
 for name, values in {"trained": curves["trained"], "two drops": two_drops}.items():
-    print(f"{name:<10}", {"mean_drop": collapse_layer(values).layer, **other_definitions(values)})
+    print(
+        f"{name:<10}",
+        {"mean_drop": collapse_layer(values).layer, **other_definitions(values)},
+    )
 
 # %% [markdown]
 # ## What was shown
@@ -144,7 +154,9 @@ assert found["trained"].layer == 2 and found["trained"].interval == (2, 2)
 assert found["random weights"].consistency == 1 >= found["trained"].consistency
 assert found["random weights"].layer > found["trained"].layer
 assert 1.9 < chance[0] < 2.2 and chance[1] > 2.5  # a sharpness of two is unremarkable
-assert not collapse_layer(made["flat"]).found and not collapse_layer(made["rising"]).found
+assert (
+    not collapse_layer(made["flat"]).found and not collapse_layer(made["rising"]).found
+)
 assert collapse_layer(made["late"]).found and not collapse_layer(made["late"]).prunable
 assert collapse_layer(two_drops).layer != other_definitions(two_drops)["relative_drop"]
 
@@ -170,8 +182,13 @@ assert alone.count(2) / len(alone) == found["trained"].consistency
 
 with torch.no_grad():
     asked = model(image, ["what color is the circle"], keep_trace=True)
-other = layer_entropy(torch.stack([state[0, asked.prompt.image_index[0] >= 0] for state in asked.states]))
+other = layer_entropy(
+    torch.stack([state[0, asked.prompt.image_index[0] >= 0] for state in asked.states])
+)
 assert torch.allclose(other, curve, atol=1e-4)
 
 disagree = torch.tensor([8.0, 6.0, 1.5, 1.5, 0.2])
-assert collapse_layer(disagree).layer == 2 and other_definitions(disagree)["relative_drop"] == 4
+assert (
+    collapse_layer(disagree).layer == 2
+    and other_definitions(disagree)["relative_drop"] == 4
+)

@@ -46,7 +46,8 @@ batch = pixels(torch.from_numpy(scene.image)[None])
 question = ask(scene, 42, 3, ("color",))[0]
 whole = model.generate(batch, [question.text])
 pruned = model.generate(batch, [question.text], pruner=EntropyPrune(1, keep=32))
-print(question.text, "->", whole.texts[0], "unpruned,", pruned.texts[0], "pruned; right is", question.answer)
+said = f"{whole.texts[0]} unpruned, {pruned.texts[0]} pruned"
+print(f"{question.text} -> {said}; right is {question.answer}")
 
 
 # %%
@@ -55,8 +56,8 @@ def faded(image, kept):
     """The image with all but the kept patches faded."""
     mask = np.zeros(144, dtype=bool)
     mask[kept] = True
-    wide = np.kron(mask.reshape(12, 12), np.ones((PATCH_SIZE, PATCH_SIZE)))[..., None] > 0
-    return np.where(wide, image, 255 - (255 - image) // 6)
+    wide = np.kron(mask.reshape(12, 12), np.ones((PATCH_SIZE, PATCH_SIZE)))
+    return np.where(wide[..., None] > 0, image, 255 - (255 - image) // 6)
 
 
 scorers = {
@@ -69,7 +70,9 @@ axes[0].imshow(scene.image)
 axes[0].set_title("144 tokens", fontsize=9)
 for place, (name, scorer) in zip(axes[1:], scorers.items(), strict=True):
     with torch.no_grad():
-        output = model(batch, [question.text], pruner=EntropyPrune(1, keep=32, scorer=scorer))
+        output = model(
+            batch, [question.text], pruner=EntropyPrune(1, keep=32, scorer=scorer)
+        )
     place.imshow(faded(scene.image, output.kept_visual()[0]))
     place.set_title(name, fontsize=9)
 for place in axes:
@@ -84,33 +87,56 @@ for place in axes:
 IMAGES, KEEPS = 40, (72, 32, 8)
 scenes = [draw_scene(42, index) for index in range(IMAGES)]
 stack = pixels(torch.from_numpy(np.stack([entry.image for entry in scenes])))
-asked = {kind: [ask(entry, 42, index, (kind,))[0] for index, entry in enumerate(scenes)] for kind in ("color", "count")}
-compared = scorers | {"random": RIVALS["random"], "lowest entropy": RIVALS["lowest-entropy"]}
+asked = {
+    kind: [ask(entry, 42, index, (kind,))[0] for index, entry in enumerate(scenes)]
+    for kind in ("color", "count")
+}
+compared = scorers | {
+    "random": RIVALS["random"],
+    "lowest entropy": RIVALS["lowest-entropy"],
+}
 
 
 def accuracy(kind, pruner=None):
     """Share of right answers."""
-    answers = model.generate(stack, [entry.text for entry in asked[kind]], pruner=pruner).texts
-    return np.mean([answer == entry.answer for answer, entry in zip(answers, asked[kind], strict=True)])
+    answers = model.generate(
+        stack, [entry.text for entry in asked[kind]], pruner=pruner
+    ).texts
+    return np.mean(
+        [
+            answer == entry.answer
+            for answer, entry in zip(answers, asked[kind], strict=True)
+        ]
+    )
 
 
 found = {(kind, None, None): accuracy(kind) for kind in asked}
 for kind in asked:
     for name, scorer in compared.items():
         for keep in KEEPS:
-            found[kind, name, keep] = accuracy(kind, EntropyPrune(1, keep=keep, scorer=scorer))
+            found[kind, name, keep] = accuracy(
+                kind, EntropyPrune(1, keep=keep, scorer=scorer)
+            )
 for kind in asked:
     print(f"{kind}, unpruned {found[kind, None, None]:.0%}; kept {KEEPS}:")
     for name in compared:
-        print(f"  {name:<22}" + "".join(f"{found[kind, name, keep]:>7.0%}" for keep in KEEPS))
+        print(
+            f"  {name:<22}"
+            + "".join(f"{found[kind, name, keep]:>7.0%}" for keep in KEEPS)
+        )
 
 # %%
 # alt: Accuracy against tokens kept for five scorers, colour questions at the left, counting at the right.
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
 for place, kind in zip(axes, asked, strict=True):
     for number, name in enumerate(compared):
-        marks = dict(marker="os^dv"[number], linestyle=["-", "--", "-.", ":", (0, (1, 3))][number])
-        place.plot(KEEPS, [found[kind, name, keep] for keep in KEEPS], label=name, **marks)
+        marks = dict(
+            marker="os^dv"[number],
+            linestyle=["-", "--", "-.", ":", (0, (1, 3))][number],
+        )
+        place.plot(
+            KEEPS, [found[kind, name, keep] for keep in KEEPS], label=name, **marks
+        )
     place.set(xlabel="tokens kept at layer 1", title=kind, xscale="log", xticks=KEEPS)
     place.set_xticklabels(KEEPS)
     place.minorticks_off()
@@ -126,7 +152,9 @@ axes[1].legend(fontsize=8, bbox_to_anchor=(1.02, 1))
 # %%
 with torch.no_grad():
     eight = EntropyPrune(1, keep=8, scorer=RIVALS["last-token-attention"])
-    kept = model(stack, [entry.text for entry in asked["count"]], pruner=eight).kept_visual()
+    kept = model(
+        stack, [entry.text for entry in asked["count"]], pruner=eight
+    ).kept_visual()
 present = [
     scene.patches_of((thing,))[chosen.numpy()].any()
     for scene, chosen in zip(scenes, kept, strict=True)
@@ -143,15 +171,22 @@ NUMBERS = ["one", "two", "three", "four", "five", "six"]
 
 def errors(pruner=None):
     """Shares of images of which too many things are counted, and too few."""
-    answers = model.generate(stack, [entry.text for entry in asked["count"]], pruner=pruner).texts
-    off = [NUMBERS.index(one) - NUMBERS.index(two.answer) for one, two in zip(answers, asked["count"], strict=True)]
+    answers = model.generate(
+        stack, [entry.text for entry in asked["count"]], pruner=pruner
+    ).texts
+    off = [
+        NUMBERS.index(one) - NUMBERS.index(two.answer)
+        for one, two in zip(answers, asked["count"], strict=True)
+    ]
     return np.mean(np.array(off) > 0), np.mean(np.array(off) < 0)
 
 
 wrong = {"nothing kept": errors(EntropyPrune(1, keep=0))}
 for name in ("PAPER", "last-token attention", "random"):
     for keep in (32, 8):
-        wrong[f"{name}, {keep} kept"] = errors(EntropyPrune(1, keep=keep, scorer=compared[name]))
+        wrong[f"{name}, {keep} kept"] = errors(
+            EntropyPrune(1, keep=keep, scorer=compared[name])
+        )
 for name, (over, under) in wrong.items():
     print(f"{name:<30}too many {over:4.0%}, too few {under:4.0%}")
 
@@ -175,7 +210,8 @@ for name, (over, under) in wrong.items():
 
 # %%
 for layer in range(1, 6):
-    print(layer, " ".join(f"{kind} {accuracy(kind, EntropyPrune(layer, keep=0)):.0%}" for kind in asked))
+    none = {kind: accuracy(kind, EntropyPrune(layer, keep=0)) for kind in asked}
+    print(layer, " ".join(f"{kind} {share:.0%}" for kind, share in none.items()))
 
 # %% [markdown]
 # ## What was shown
@@ -187,8 +223,15 @@ assert found["color", "PAPER", 32] > found["color", "lowest entropy", 32]
 assert found["color", "last-token attention", 8] >= found["color", "PAPER", 8]
 assert found["count", "random", 8] > found["count", "last-token attention", 8]
 assert all(present)
-assert all(wrong[f"{name}, {keep} kept"][1] == 0 for name in ("PAPER", "last-token attention") for keep in (32, 8))
-assert all(wrong[f"random, {keep} kept"][0] < wrong[f"random, {keep} kept"][1] for keep in (32, 8))
+assert all(
+    wrong[f"{name}, {keep} kept"][1] == 0
+    for name in ("PAPER", "last-token attention")
+    for keep in (32, 8)
+)
+assert all(
+    wrong[f"random, {keep} kept"][0] < wrong[f"random, {keep} kept"][1]
+    for keep in (32, 8)
+)
 assert accuracy("color", EntropyPrune(5, keep=0)) > 0.9
 
 # %% [markdown]

@@ -54,7 +54,8 @@ keep = tokens_to_keep(128, visual_tokens=576, layers=32, prune_layer=2)
 whole = prefill_flops(LLAVA_1_5_7B, **prompt)
 pruned = pruned_prefill_flops(LLAVA_1_5_7B, prune_layer=2, keep=keep, **prompt)
 less = float(reduction(whole, pruned))
-print(f"{whole.total / 1e12:.2f} TFLOP, with {keep} kept {pruned.total / 1e12:.2f}: {less:.1%} less")
+before, after = whole.total / 1e12, pruned.total / 1e12
+print(f"{before:.2f} TFLOP, with {keep} kept {after:.2f}: {less:.1%} less")
 
 # %% [markdown]
 # ## By PyTorch's counter
@@ -66,12 +67,27 @@ print(f"{whole.total / 1e12:.2f} TFLOP, with {keep} kept {pruned.total / 1e12:.2
 # %%
 config = LlavaConfig(
     VisionConfig(hidden=64, layers=2, heads=1, mlp=64, image_size=24, patch_size=1),
-    DecoderConfig(hidden=4096, layers=32, heads=32, kv_heads=32, head_dim=128, mlp=11_008, vocabulary=32_064),
+    DecoderConfig(
+        hidden=4096,
+        layers=32,
+        heads=32,
+        kv_heads=32,
+        head_dim=128,
+        mlp=11_008,
+        vocabulary=32_064,
+    ),
 )
 with torch.device("meta"):
     model = Llava(config)
     image = torch.empty(1, 3, 24, 24)
-ids = torch.cat((torch.full((1, 35), 5), torch.full((1, 576), config.image_token), torch.full((1, 29), 7)), 1)
+ids = torch.cat(
+    (
+        torch.full((1, 35), 5),
+        torch.full((1, 576), config.image_token),
+        torch.full((1, 29), 7),
+    ),
+    1,
+)
 
 
 def counted(work):
@@ -91,7 +107,9 @@ first = torch.zeros(1, ids.shape[1], dtype=torch.bool)
 first[0, 35 : 35 + keep] = True  # which tokens are kept does not matter to the count
 pruner = EntropyPrune(2, keep=keep, scorer=GivenTokens(first))
 seen_pruned = counted(lambda: model(image, ids, pruner=pruner)) - tower
-expected_pruned = pruned_prefill_flops(LLAVA_1_5_7B, prune_layer=2, keep=keep, lm_head="all", **prompt).total
+expected_pruned = pruned_prefill_flops(
+    LLAVA_1_5_7B, prune_layer=2, keep=keep, lm_head="all", **prompt
+).total
 print(f"counter {seen_pruned:,}\nformula {expected_pruned:,}")
 
 # %% [markdown]
@@ -106,7 +124,10 @@ for text in (0, 35, 64, 81):
     for attention in ("full", "none"):
         sizes = dict(text_tokens=text, visual_tokens=576, attention=attention)
         unpruned = prefill_flops(LLAVA_1_5_7B, **sizes)
-        spared = reduction(unpruned, pruned_prefill_flops(LLAVA_1_5_7B, prune_layer=2, keep=98, **sizes))
+        spared = reduction(
+            unpruned,
+            pruned_prefill_flops(LLAVA_1_5_7B, prune_layer=2, keep=98, **sizes),
+        )
         print(f"text {text:>2}, attention {attention}: {float(spared):.2%}")
 
 # %% [markdown]

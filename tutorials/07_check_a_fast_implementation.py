@@ -40,12 +40,15 @@ def fast(queries):
     rows = queries - queries.mean(-2, keepdim=True)
     gram = rows @ rows.mT
     trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    levels = torch.linalg.eigvalsh(gram / torch.where(trace > 0, trace, 1.0)).clamp(min=0)
+    levels = torch.linalg.eigvalsh(gram / torch.where(trace > 0, trace, 1.0)).clamp(
+        min=0
+    )
     return -torch.special.xlogy(levels, levels).sum(-1)
 
 
 queries = torch.randn(576, 32, 128, generator=torch.Generator().manual_seed(0))
-print(f"largest difference to the reference: {float((fast(queries) - token_entropy(queries)).abs().max()):.1e}")
+off = (fast(queries) - token_entropy(queries)).abs().max().item()
+print(f"largest difference to the reference: {off:.1e}")
 
 # %% [markdown]
 # ## Is it right?
@@ -56,7 +59,9 @@ print(f"largest difference to the reference: {float((fast(queries) - token_entro
 
 # %%
 start = time.perf_counter()
-report = check("token_entropy", lambda stack: fast(stack), dtype=torch.float32, size="quick")
+report = check(
+    "token_entropy", lambda stack: fast(stack), dtype=torch.float32, size="quick"
+)
 print(report)
 print(f"{time.perf_counter() - start:.0f} s")
 
@@ -86,9 +91,12 @@ print(broken.failures[0])
 # report names the law, gives the smallest case, and a snippet to paste.
 
 # %%
-print(f"difference on the first input: {float((guarded(queries) - token_entropy(queries)).abs().max()):.1e}")
-close = torch.tensor([[[0.66], [0.27]]])  # one token, two heads, one feature: centred, one direction, entropy 0
-print(f"difference on two close heads: {float((guarded(close) - token_entropy(close)).abs().max()):.1e}")
+off = (guarded(queries) - token_entropy(queries)).abs().max().item()
+print(f"difference on the first input: {off:.1e}")
+# one token, two heads, one feature: centred, one direction, entropy 0
+close = torch.tensor([[[0.66], [0.27]]])
+off_close = (guarded(close) - token_entropy(close)).abs().max().item()
+print(f"difference on two close heads: {off_close:.1e}")
 
 # %% [markdown]
 # ## A bug with a name
@@ -132,6 +140,14 @@ assert "no centring" in named.failures[0].resembles
 # </details>
 
 # %%
-excuses = {failure.law: "small queries do not occur here" for failure in broken.failures}
-assert check("token_entropy", guarded, dtype=torch.float32, size="quick", expected_failures=excuses).passed
+excuses = {
+    failure.law: "small queries do not occur here" for failure in broken.failures
+}
+assert check(
+    "token_entropy",
+    guarded,
+    dtype=torch.float32,
+    size="quick",
+    expected_failures=excuses,
+).passed
 assert check("token_entropy", token_entropy, size="quick").passed

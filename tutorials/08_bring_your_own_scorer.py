@@ -58,7 +58,10 @@ def unusual(view: LayerView) -> torch.Tensor:
 # %%
 scenes = [draw_scene(42, index) for index in range(40)]
 images = pixels(torch.from_numpy(np.stack([scene.image for scene in scenes])))
-asked = {kind: [ask(scene, 42, index, (kind,))[0] for index, scene in enumerate(scenes)] for kind in ("color", "shape")}
+asked = {
+    kind: [ask(scene, 42, index, (kind,))[0] for index, scene in enumerate(scenes)]
+    for kind in ("color", "shape")
+}
 
 
 def accuracy(scorer) -> float:
@@ -66,8 +69,13 @@ def accuracy(scorer) -> float:
     right = []
     for questions in asked.values():
         texts = [question.text for question in questions]
-        answers = model.generate(images, texts, pruner=EntropyPrune(1, keep=24, scorer=scorer)).texts
-        right += [answer == question.answer for answer, question in zip(answers, questions, strict=True)]
+        answers = model.generate(
+            images, texts, pruner=EntropyPrune(1, keep=24, scorer=scorer)
+        ).texts
+        right += [
+            answer == question.answer
+            for answer, question in zip(answers, questions, strict=True)
+        ]
     return float(np.mean(right))
 
 
@@ -90,7 +98,11 @@ for name, share in found.items():
 assert found["unusual (ours)"] > found["random"]
 assert found["token entropy"] > found["random"]
 with torch.no_grad():
-    output = model(images[:1], [asked["color"][0].text], pruner=EntropyPrune(1, keep=24, scorer=unusual))
+    output = model(
+        images[:1],
+        [asked["color"][0].text],
+        pruner=EntropyPrune(1, keep=24, scorer=unusual),
+    )
 assert len(output.kept_visual()[0]) == 24
 
 # %% [markdown]
@@ -111,7 +123,9 @@ assert len(output.kept_visual()[0]) == 24
 def unusual_keys(view: LayerView) -> torch.Tensor:
     """The same, of the keys of the layer before."""
     keys = view.keys.transpose(1, 2).flatten(2)
-    return unusual(LayerView(keys, view.queries, view.keys, view.image_index, view.attended))
+    return unusual(
+        LayerView(keys, view.queries, view.keys, view.image_index, view.attended)
+    )
 
 
 ordinary, keyed = accuracy(lambda view: -unusual(view)), accuracy(unusual_keys)

@@ -43,7 +43,11 @@ config = Qwen2_5_VLConfig(
         "num_hidden_layers": 6,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3]},
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "mrope_section": [2, 3, 3],
+        },
         "bos_token_id": 1,
         "eos_token_id": None,
         "pad_token_id": 0,
@@ -89,7 +93,12 @@ print(f"{rows} x {columns} = {rows * columns} visual tokens of {ids.shape[1]}")
 # scripts for this model, leaves $\lfloor 54 \cdot 0.2222 \rfloor = 11$ tokens from layer 1 on.
 
 # %%
-options = {"max_new_tokens": 6, "do_sample": False, "suppress_tokens": [60, 61], "return_dict_in_generate": True}
+options = {
+    "max_new_tokens": 6,
+    "do_sample": False,
+    "suppress_tokens": [60, 61],
+    "return_dict_in_generate": True,
+}
 whole = model.generate(**inputs, **options)
 with pruned(model, EntropyPrune(1, ratio=0.7778)) as run:
     short = model.generate(**inputs, **options)
@@ -97,7 +106,8 @@ again = model.generate(**inputs, **options)
 
 for name, output in (("whole", whole), ("pruned", short)):
     lengths = [output.past_key_values.get_seq_length(layer) for layer in range(6)]
-    print(f"{name:<7} answer {output.sequences[0, ids.shape[1] :].tolist()}, cache entries {lengths}")
+    answer = output.sequences[0, ids.shape[1] :].tolist()
+    print(f"{name:<7} answer {answer}, cache entries {lengths}")
 
 # %% [markdown]
 # Layer 0 holds the whole prompt, the others what is left; five of the six new tokens were fed back. (The last one is
@@ -114,11 +124,20 @@ kept = last.kept[0, visual].reshape(rows, columns)
 positions = last.positions[:, 0, visual].reshape(3, rows, columns)
 
 figure, panels = plt.subplots(1, 3, figsize=(8, 2.2), layout="constrained")
-for panel, name, axis in zip(panels, ("time", "height", "width"), positions, strict=True):
-    panel.imshow(kept, cmap="Blues", vmin=0, vmax=2)
+for panel, name, axis in zip(
+    panels, ("time", "height", "width"), positions, strict=True
+):
+    panel.imshow(kept.numpy(), cmap="Blues", vmin=0, vmax=2)
     for row in range(rows):
         for column in range(columns):
-            panel.text(column, row, int(axis[row, column]), ha="center", va="center", fontsize=8)
+            panel.text(
+                column,
+                row,
+                int(axis[row, column]),
+                ha="center",
+                va="center",
+                fontsize=8,
+            )
     panel.set(title=name, xticks=[], yticks=[])
 # alt: Three grids of six rows and nine columns, the same eleven cells shaded. Time is 3, height 3 to 8, width 3 to 11.
 plt.show()
@@ -148,7 +167,9 @@ for name, array in trace.arrays.items():
 engine = {
     "kept": trace.arrays["kept"],
     "cache_lengths": trace.arrays["cache_lengths"],
-    "left_positions": torch.arange(trace.arrays["left_positions"].shape[1]).expand(3, -1).contiguous(),
+    "left_positions": torch.arange(trace.arrays["left_positions"].shape[1])
+    .expand(3, -1)
+    .contiguous(),
 }
 told = {"format_version": "1", "trace": manifest["id"], "dtype": "float32"}
 save_file(engine, folder / "answers.safetensors", told)
@@ -160,7 +181,10 @@ print(str(found).replace(str(folder), "."))
 
 # %%
 left = ids.shape[1] - rows * columns + 11
-assert [short.past_key_values.get_seq_length(layer) for layer in range(6)] == [ids.shape[1] + 5, *[left + 5] * 5]
+assert [short.past_key_values.get_seq_length(layer) for layer in range(6)] == [
+    ids.shape[1] + 5,
+    *[left + 5] * 5,
+]
 assert torch.equal(again.sequences, whole.sequences)  # the model is as before
 assert int(kept.sum()) == 11
 assert trace.arrays["cache_lengths"].tolist() == [ids.shape[1], *[left] * 5]

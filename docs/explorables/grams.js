@@ -22,7 +22,7 @@ mount("grams", "Change the two matrices", (box, report) => {
   const controls = [
     index(HEADS, "heads", "Heads h", heads, (x) => (heads = x)),
     index(SIZES, "size", "Head size d_h", size, (x) => (size = x)),
-    slider({ label: "An eigenvalue costs c ·", name: "cost", min: 0, max: 30, value: cost, on: (x) => ((cost = x), draw()) }),
+    slider({ label: "Eigenvalue cost c", name: "cost", min: 0, max: 30, value: cost, on: (x) => ((cost = x), draw()) }),
   ];
 
   function draw() {

@@ -37,9 +37,8 @@ def infeasible() -> str:
     except ValueError as error:
         message = str(error)
     plan = prune_plan(average=160, visual_tokens=2880, layers=32, prune_layer=2, lower_prune_layer=True)
-    return (
-        f"```text\nValueError: {message}\n```\n\nLowered to layer {plan.prune_layer}, {plan.keep} tokens can be kept."
-    )
+    shown = f"```{{ .text .output }}\nValueError: {message}\n```"
+    return f"{shown}\n\nLowered to layer {plan.prune_layer}, {plan.keep} tokens can be kept."
 
 
 def ratios() -> str:

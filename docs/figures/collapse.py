@@ -43,21 +43,6 @@ def both() -> Figure:
     return figure
 
 
-def single_answers() -> Figure:
-    """How many images, taken alone, name each layer."""
-    figure, axes = plt.subplots(figsize=(7, 2.4))
-    for offset, trained in enumerate((True, False)):
-        answers = [collapse_layer(curve).layer for curve in curves(trained, IMAGES)]
-        layers = range(1, curves(trained, 1).shape[1])
-        counts = [answers.count(layer) for layer in layers]
-        places = np.array(layers) + 0.38 * offset - 0.19
-        label = "trained" if trained else "random weights"
-        axes.bar(places, counts, width=0.36, color=f"C{offset}", hatch=("", "//")[offset], label=label)
-    axes.set(xlabel="layer that an image alone gives", ylabel=f"images, of {IMAGES}", xticks=list(layers))
-    axes.legend()
-    return figure
-
-
 def said() -> str:
     """What the detector says of both, in its own words."""
     lines = []

@@ -43,6 +43,6 @@ def curve() -> Figure:
         color="C1",
         fontsize=9,
     )
-    right.text(4.4, mean, "mean ± standard\ndeviation of the\nother drops", fontsize=8, va="center")
+    right.text(4.4, mean + spread + 0.1, "mean ± standard\ndeviation of the\nother drops", fontsize=8, va="bottom")
     right.set(xlabel="drop into state", ylabel="nats", xticks=list(states), xlim=(0.5, len(CURVE) + 0.9))
     return figure

@@ -42,7 +42,7 @@ def two_levels() -> Figure:
     left.text(0.8, math.log(8) - 0.03, "log 8", va="top")
     left.set(xlabel="share of the largest eigenvalue", ylabel="matrix entropy, nats", ylim=(0, 2.2))
     for number, alpha in enumerate((0.5, 1, 2, math.inf)):
-        label = {1: "1 (von Neumann)", math.inf: "∞"}.get(alpha, f"{alpha:g}")
+        label = {1: "1: H", math.inf: "∞"}.get(alpha, f"{alpha:g}")
         right.plot(
             shares,
             spectrum_renyi_entropy(levels, alpha).exp(),
@@ -51,7 +51,15 @@ def two_levels() -> Figure:
             linestyle=("--", "-", "-.", ":")[number],
         )
     right.set(xlabel="share of the largest eigenvalue", ylabel="exp of the entropy: a rank", ylim=(0.8, 8.4))
-    right.legend(title="order", loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    right.legend(
+        title="Rényi order",
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=4,
+        columnspacing=1,
+        handlelength=1.7,
+        fontsize=8,
+    )
     return figure
 
 

@@ -55,7 +55,7 @@ def ceiling() -> str:
     if not lines:
         return "In these results the ground truth is nowhere below keeping nothing."
     text = "; ".join(lines)
-    return f"It happens: {text}."
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def counting() -> str:

@@ -21,6 +21,14 @@ SHOWN = (
     "random",
     "lowest-entropy",
 )
+NAMES = {
+    "ground-truth": "ground truth",
+    "token-entropy-paper": "PAPER",
+    "token-entropy-released": "RELEASED",
+    "last-token-attention": "last-token attention",
+    "lowest-entropy": "lowest entropy",
+}
+"""What the figure calls a scorer."""
 
 
 def unpruned() -> str:
@@ -83,7 +91,7 @@ def _share(result: dict[str, Any], scorer: str, layer: int, keep: int) -> float:
 
 
 def against_budget() -> Figure:
-    """Accuracy against tokens kept for some scorers, at layers 1 and 2; bands are the range over seeds."""
+    """Accuracy against tokens kept for some scorers, at layers 1 and 2; upright bars are the range over seeds."""
     found = results()
     keeps = found[0]["plan"]["keeps"]
     dashes = ["-", "--", "-.", ":", (0, (1, 3)), (0, (5, 1))]
@@ -91,12 +99,13 @@ def against_budget() -> Figure:
     for place, layer in zip(axes, (1, 2), strict=True):
         for number, scorer in enumerate(SHOWN):
             shares = np.array([[_share(result, scorer, layer, keep) for keep in keeps] for result in found])
+            beside = np.array(keeps) * 1.035 ** (number - (len(SHOWN) - 1) / 2)  # else bars would hide each other
             style = {"color": f"C{number}", "linestyle": dashes[number]}
-            place.plot(keeps, shares.mean(0), marker="o", markersize=3, label=scorer, **style)
-            place.fill_between(keeps, shares.min(0), shares.max(0), color=f"C{number}", alpha=0.1, linewidth=0)
+            place.plot(beside, shares.mean(0), marker="o", markersize=3, label=NAMES.get(scorer, scorer), **style)
+            place.vlines(beside, shares.min(0), shares.max(0), color=f"C{number}", alpha=0.45, linewidth=2)
         floor = np.mean([_share(result, "none kept", layer, 0) for result in found])
         place.axhline(floor, color=plt.rcParams["text.color"], linewidth=0.8, linestyle=(0, (2, 2)))
-        place.text(min(keeps), floor - 1, "nothing kept", fontsize=8, va="top")
+        place.text(9.3, floor - 1, "floor", fontsize=8, va="top")
         place.set_title(f"pruned at layer {layer}", fontsize=10)
         place.set(xlabel="visual tokens kept, of 144", xscale="log", xticks=keeps)
         place.set_xticklabels(keeps)

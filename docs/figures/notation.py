@@ -69,7 +69,7 @@ def layers_and_states() -> Figure:
         x = 2.6 * state
         axes.plot([x, x], [-height, height], linewidth=5, color="C0", solid_capstyle="butt")
         axes.text(x, 1.18, f"state {state}" if state < 4 else "state L", ha="center", fontsize=9)
-    for layer, name in enumerate(("layer 0", "layer 1 = K−1", "layer 2 = K", "…")):
+    for layer, name in enumerate(("layer 0", "layer 1\n= K−1", "layer 2\n= K", "…")):
         x, pruned = 2.6 * layer, layer >= 2
         height = 0.45 if pruned else 1.0
         start = x + (0.9 if layer == 2 else 0.45)
@@ -88,9 +88,9 @@ def layers_and_states() -> Figure:
     axes.plot([5.85, 5.85], [-0.45, 0.45], linewidth=5, color="C1", solid_capstyle="butt")
     arrow = {"arrowstyle": "->", "color": "C1", "connectionstyle": "arc3,rad=-0.25"}
     axes.annotate("", (5.85, -0.55), (3.95, -1.05), arrowprops=arrow | {"connectionstyle": "arc3,rad=0.35"})
-    axes.text(4.0, -1.62, "queries of layer K−1 score the visual tokens;", ha="left", fontsize=9, color="C1")
-    axes.text(4.0, -1.92, "the k best and all text enter layer K", ha="left", fontsize=9, color="C1")
-    axes.text(0.0, -1.62, "N + T tokens", ha="left", fontsize=9, color="C0")
+    axes.text(11.0, -1.55, "queries of layer K−1 score the visual tokens;", ha="right", fontsize=9, color="C1")
+    axes.text(11.0, -1.95, "the k best and all text enter layer K", ha="right", fontsize=9, color="C1")
+    axes.text(-0.2, -1.35, "N + T tokens", ha="left", fontsize=9, color="C0")
     axes.text(9.0, -0.85, "k + T tokens", ha="left", fontsize=9, color="C0")
     axes.set(xlim=(-0.6, 11.0), ylim=(-2.05, 1.45))
     axes.axis("off")

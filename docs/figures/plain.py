@@ -7,6 +7,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.linalg import eigvalsh
 
 
 def centred(z: Tensor) -> Tensor:
@@ -23,16 +24,17 @@ def density_matrix(z: Tensor) -> Tensor:
 
 def matrix_entropy(z: Tensor) -> Tensor:
     """Eq. 1.4."""
-    lam = torch.linalg.eigvalsh(density_matrix(z))
+    lam = eigvalsh(density_matrix(z))
     lam = lam[lam > 0]
     return -(lam * lam.log()).sum()
 
 
 def renyi_entropy(z: Tensor, alpha: float) -> Tensor:
     """Eq. 1.5."""
-    lam = torch.linalg.eigvalsh(density_matrix(z))
+    lam = eigvalsh(density_matrix(z))
     lam = lam[lam > 1e-12]
-    return (lam**alpha).sum().log() / (1 - alpha)
+    power = (lam**alpha).sum()
+    return power.log() / (1 - alpha)
 
 
 def effective_rank(z: Tensor) -> Tensor:
@@ -44,20 +46,20 @@ def covariance_spectrum(z: Tensor) -> Tensor:
     """Eq. 2.1."""
     rest = z - z.mean(dim=0)
     sigma = rest.T @ rest / len(z)
-    return torch.linalg.eigvalsh(sigma).flip(0)
+    return eigvalsh(sigma).flip(0)
 
 
 def gram_spectrum(z: Tensor) -> Tensor:
     """Eq. 2.2."""
     rest = z - z.mean(dim=0)
     g = rest @ rest.T / len(z)
-    return torch.linalg.eigvalsh(g).flip(0)
+    return eigvalsh(g).flip(0)
 
 
 def token_entropy(q: Tensor) -> Tensor:
     """Eq. 3.1, for the (heads, head_dim) queries of one token."""
     rest = q - q.mean(dim=0)
-    lam = torch.linalg.eigvalsh(rest @ rest.T)
+    lam = eigvalsh(rest @ rest.T)
     lam = (lam / lam.sum()).clamp(min=0)
     return torch.special.entr(lam).sum()
 
@@ -66,7 +68,7 @@ def token_entropy_row_normalized(q: Tensor) -> Tensor:
     """Eq. 3.2."""
     rest = q - q.mean(dim=0)
     rest = rest / rest.norm(dim=1, keepdim=True)
-    lam = torch.linalg.eigvalsh(rest @ rest.T)
+    lam = eigvalsh(rest @ rest.T)
     lam = (lam / len(q)).clamp(min=0)
     return torch.special.entr(lam).sum()
 
@@ -74,7 +76,7 @@ def token_entropy_row_normalized(q: Tensor) -> Tensor:
 def token_entropy_released(q: Tensor) -> Tensor:
     """Eq. 3.3."""
     rest = q - q.mean(dim=0)
-    lam = torch.linalg.eigvalsh(rest @ rest.T)
+    lam = eigvalsh(rest @ rest.T)
     lam = (lam / len(q)).clamp(min=1e-10)
     return -(lam * lam.log()).sum() / math.log(len(q))
 
@@ -93,7 +95,7 @@ def tokens_to_keep(average: int, visual: int, layers: int, prune: int) -> int:
 
 def select_tokens(scores: Tensor, keep: int) -> Tensor:
     """Eq. 5.2."""
-    order = scores.argsort(descending=True, stable=True)
+    order = (-scores).argsort(stable=True)
     return order[:keep].sort().values
 
 
@@ -109,4 +111,5 @@ def layer_flops(n: int, d: int, m: int, h: int, h_kv: int, d_h: int) -> int:
 def pruned_flops(layer: list[int], layers: int, prune: int) -> int:
     """Eq. 6.3, for one layer before and one behind the pruning."""
     before, after = layer
-    return prune * before + (layers - prune) * after
+    rest = layers - prune
+    return prune * before + rest * after

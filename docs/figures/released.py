@@ -162,7 +162,7 @@ def sweep() -> Figure:
 def scatter() -> Figure:
     """The released score against energy, and against the entropy."""
     figure, axes = plt.subplots(2, 2, figsize=(7, 5.4), sharey="row")
-    titles = ("synthetic queries", "one image, layer 1 of the bundled model")
+    titles = ("synthetic queries", "one image, layer 1")
     for row, stack in enumerate((synthetic(), queries(1, IMAGES)[1].double())):
         released = token_entropy(stack, RELEASED)
         for column, (values, label) in enumerate(

@@ -17,9 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def arrays() -> str:
     """What a trace holds."""
-    lines = ["| array | shape | meaning |", "| --- | --- | --- |"]
-    lines += [f"| `{name}` | `{array.shape}` | {array.meaning} |" for name, array in ARRAYS.items()]
-    return "\n".join(lines)
+    return "\n".join(f"- `{name}`, `{array.shape}`: {array.meaning}" for name, array in ARRAYS.items())
 
 
 def tolerances() -> str:

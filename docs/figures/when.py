@@ -57,8 +57,23 @@ def floors() -> str:
 
 
 def verdicts() -> str:
-    """For every model: is the collapse the place to prune?"""
-    return verdict_table(results())
+    """For every model: is the collapse the place to prune? What other definitions say is told in the text."""
+    header, _, *rows = [row.strip("| ").split(" | ") for row in verdict_table(results()).splitlines()]
+    left_out = header.index("other definitions")
+    shown = [[named(cells[0]), *cells[1:left_out], *cells[left_out + 1 :]] for cells in rows]
+    shown = [["never" if cell == "None / None" else cell for cell in cells] for cells in shown]
+    return table([*header[:left_out], *header[left_out + 1 :]], shown)
+
+
+def named(model: str) -> str:
+    """Returns the name of a model as the page has it.
+
+    Examples:
+        >>> named("seed-0").split(), named("layers-8").split(), named("deeper")
+        (['seed', '0'], ['8', 'layers'], 'deeper')
+    """
+    kind, _, number = model.partition("-")
+    return {"seed": f"seed\N{NO-BREAK SPACE}{number}", "layers": f"{number}\N{NO-BREAK SPACE}layers"}.get(kind, model)
 
 
 def eight_layers() -> str:
@@ -98,7 +113,7 @@ def reference() -> str:
         smooth = [smooth_sharpness(layers, ratio) for ratio in (0.9, 0.5)]
         rows.append(
             [
-                name,
+                named(name),
                 str(layers),
                 f"{sharpness:.2f}",
                 f"{median:.2f} / {high:.2f}",

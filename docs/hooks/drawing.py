@@ -45,23 +45,29 @@ def called(name: str) -> Callable[[], Any]:
 
 @cache
 def stacks(name: str) -> bool:
-    """Whether a figure can be drawn narrower for a phone: panels side by side, or one of the usual size."""
-    body = inspect.getsource(called(name))
-    return re.search(r"plt\.subplots\((?:\)|1, \d)", body) is not None
+    """Whether a figure is drawn once more for a phone: all but those that are narrow by themselves."""
+    size = re.search(r"plt\.subplots\([^\n]*?figsize=\((\d+(?:\.\d+)?),", inspect.getsource(called(name)))
+    return size is None or float(size[1]) > 1.2 * NARROW
 
 
 @contextmanager
 def one_below_another() -> Iterator[None]:
-    """Makes one column of panels that would stand side by side, in the width of a phone."""
+    """Makes one column of panels that would stand side by side, in the width of a phone; of a grid, columns of rows."""
     import matplotlib.pyplot as plt
 
     usual = plt.subplots
 
     def stacked(rows: int = 1, columns: int = 1, **options: Any) -> Any:
-        if rows != 1 or (columns == 1 and "figsize" in options):
-            return usual(rows, columns, **options)
+        width, height = options.get("figsize", (7, 3.2))
+        if rows == columns == 1:
+            return usual(figsize=(NARROW, min(height, 1.4 * height * NARROW / width)))
+        if rows > 1 and columns <= 2:
+            return usual(rows, columns, **options | {"figsize": (NARROW, height * NARROW / width)})
+        if rows > 1:
+            figure, axes = usual(columns, rows, **options | {"figsize": (NARROW, NARROW * columns / rows)})
+            return figure, axes.T
         heights = options.pop("width_ratios", None)
-        options["figsize"] = (NARROW, 2.7 * columns if columns > 1 else 3.2)
+        options["figsize"] = (NARROW, 2.7 * columns)
         if heights is not None and columns > 2:
             options["height_ratios"] = [1] * columns
         return usual(columns, rows, **options)

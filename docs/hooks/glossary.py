@@ -6,6 +6,7 @@ bracket, and their plurals. Nothing is linked inside links, code, titles, formul
 
 import posixpath
 import re
+from collections.abc import Set
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from mkdocs.structure.pages import Page
 GLOSSARY = Path(__file__).parents[1] / "glossary.md"
 LINKED = ("index.md", "method/", "guides/", "tutorials/")
 NOT_LINKED = ("guides/changelog.md", "guides/cite.md")
+ONLY_IN = {"trace": ("method/", "tutorials/01", "tutorials/02", "tutorials/03")}
+"""Where a word has the meaning of the glossary: elsewhere a trace is a record of what an engine did."""
 ENTRY = re.compile(r'^<a id="([\w-]+)"></a>\*\*(.+?)\*\*$', re.MULTILINE)
 TAGS = re.compile(r"(<[^>]*>)")
+ENDS = {"y": "(?:y|ies)", "ix": "(?:ix|ices)", "rum": "r(?:um|a)", "": "(?:s|es)?"}
+"""What a term ends in, and how it ends when it is singular or plural."""
 CLOSED = re.compile(r"<(a|summary|pre|code|h\d|math|figcaption|table|script|style|svg|details)\b")
 FORMULA = re.compile(r'<(span|div) class="formula"')
 
@@ -41,7 +46,8 @@ def terms() -> tuple[tuple[str, re.Pattern[str]], ...]:
 def _pattern(word: str) -> re.Pattern[str]:
     """A term as prose writes it: its first letter small or large, its words over two lines, singular or plural."""
     first = f"[{word[0].lower()}{word[0].upper()}]" if word[0].isalpha() else re.escape(word[0])
-    stem, plural = (word[1:-1], "(?:y|ies)") if word.endswith("y") else (word[1:], "(?:s|es)?")
+    end = next(end for end in ENDS if word.endswith(end))
+    stem, plural = word[1 : len(word) - len(end)], ENDS[end]
     rest = re.escape(stem).replace(r"\ ", r"\s+")
     return re.compile(rf"(?<![\w-]){first}{rest}{plural}(?![\w-])")
 
@@ -52,15 +58,15 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
     if not uri.startswith(LINKED) or uri in NOT_LINKED:
         return content
     address = posixpath.relpath("glossary.html", posixpath.dirname(uri) or ".")
-    return linked(content, address)
+    return linked(content, address, {place for place, pages in ONLY_IN.items() if not uri.startswith(pages)})
 
 
-def linked(content: str, address: str) -> str:
-    """Returns HTML with the first use of every term linked to `address`."""
+def linked(content: str, address: str, but: Set[str] = frozenset()) -> str:
+    """Returns HTML with the first use of every term linked to `address`, but for those of some places."""
     parts: list[str] = []
     closed: list[str] = []
     depth = 0  # inside a formula: elements of its own kind that are open in it
-    used: set[str] = set()
+    used = set(but)
     for part in TAGS.split(content):
         if part.startswith("<"):
             if depth:

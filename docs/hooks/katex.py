@@ -21,7 +21,9 @@ import packages
 
 PACKAGE = "katex@0.19.1"
 STYLE = re.compile(r'<link rel="stylesheet" href="[^"]*katex\.min\.css">')
-FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>([,.;:)?]*)', re.DOTALL)
+SHORT = 18
+"""Characters of TeX, a command as one, that stay on one line, with the punctuation behind them."""
 
 
 def fetch() -> Path:
@@ -74,6 +76,16 @@ def on_post_page(output: str, **_: Any) -> str:
     return output if 'class="katex' in output else STYLE.sub("", output)
 
 
+def is_short(tex: str) -> bool:
+    r"""Whether a formula should not be broken over two lines.
+
+    Examples:
+        >>> is_short(r"x = d_h / h"), is_short(r"(32 \cdot 160 - 2 \cdot 2880) / 30 = -21.3")
+        (True, False)
+    """
+    return len(re.sub(r"[{}\s]|\\[,!;]", "", re.sub(r"\\[A-Za-z]+", "x", tex))) <= SHORT
+
+
 def on_page_content(content: str, page: Page, **_: Any) -> str:
     """Replaces every formula of a page."""
 
@@ -84,6 +96,8 @@ def on_page_content(content: str, page: Page, **_: Any) -> str:
             rendered = render(tex, kind == "div")
         except ValueError as error:
             raise PluginError(f"{page.file.src_uri}: {error}") from None
-        return f'<{kind} class="formula">{rendered}</{kind}>'
+        once = rendered.replace('class="katex-mathml"', 'class="katex-mathml" data-search-exclude')  # not found thrice
+        formula = f'<{kind} class="formula">{once}</{kind}>{match[3]}'
+        return f'<span class="together">{formula}</span>' if kind == "span" and is_short(tex) else formula
 
     return FORMULA.sub(replaced, content)

@@ -18,7 +18,7 @@ TAGS = re.compile(r"(<[^>]*>)")
 CLOSED = re.compile(r"<(a|summary|pre|h\d|math)\b")
 """Elements in which nothing is linked: links themselves, and what is a control, code, a title or a formula."""
 NUMBER = re.compile(r"\b\d\.\d\b")
-CITED = re.compile(r"\bEqs?\. \d\.\d(?:(?:, | and |, and |-| to )\d\.\d)*")
+CITED = re.compile(r"\bEqs?\.\s\d\.\d(?:(?:, | and |, and |-| to )\d\.\d)*")
 
 
 def on_pre_build(config: Any) -> None:

@@ -16,6 +16,8 @@ import sources
 ROOT = Path(__file__).parents[2]
 PLAIN = "docs/figures/plain.py"
 TEST = re.compile(r"^\{\{ test (?P<name>.+?) \}\}[ ]*\n?")
+TYPE = re.compile(r": [\w\[\]]+(?=[,)])| -> \w+(?=:$)")
+"""Of an argument or a result: the formula can be read without."""
 FENCE = re.compile(r"^ {0,3}(```|~~~)")
 
 
@@ -62,7 +64,9 @@ def plain(name: str, page: Page, config: Any, files: Files) -> str:
     """The short form of a formula, open: the body of a function of `docs/figures/plain.py`, which tests compare."""
     if name not in sources.definitions(PLAIN):
         raise PluginError(f"{PLAIN} must define {name}, got no such name")
-    return f"```python\n{sources.without_docstring(PLAIN, *sources.definitions(PLAIN)[name])}\n```"
+    code = sources.without_docstring(PLAIN, *sources.definitions(PLAIN)[name])
+    first, rest = code.split("\n", 1)
+    return f"```python\n{TYPE.sub('', first)}\n{rest}\n```"
 
 
 def tests(names: str, page: Page, config: Any, files: Files) -> str:

@@ -73,7 +73,7 @@ def _defined(node: ast.stmt) -> list[str]:
 def entry(module: str, name: str) -> str:
     """One name: its docstring, its import, its equations and tutorials, and its tests folded."""
     short = PACKAGE if name in importlib.import_module(PACKAGE).__all__ else module
-    lines = [f"::: {module}.{name}\n    options:\n      heading_level: 2"]
+    lines = [f"::: {path_of(module, name)}\n    options:\n      heading_level: 2"]
     if not name.isupper():
         lines.append(f"```python\nfrom {short} import {name}\n```")
     links = [link for link in (_equations(name), _tutorials(name)) if link]
@@ -87,6 +87,19 @@ def entry(module: str, name: str) -> str:
     return "\n\n".join(lines)
 
 
+def path_of(module: str, name: str) -> str:
+    """Returns where a name is defined if a module of the same name stands in its way, and else where it is offered.
+
+    Examples:
+        >>> path_of("entropyprune_ref.hf", "pruned"), path_of("entropyprune_ref.gram", "spectrum")
+        ('entropyprune_ref.hf.pruned.pruned', 'entropyprune_ref.gram.spectrum')
+    """
+    beside = Path(str(importlib.import_module(module).__file__)).parent / f"{name}.py"
+    return (
+        f"{module}.{name}.{name}" if beside.is_file() and beside.stem != module.split(".")[-1] else f"{module}.{name}"
+    )
+
+
 def _equations(name: str) -> str:
     found = []
     for number, equation in sorted(_numbered().items()):
@@ -98,10 +111,18 @@ def _equations(name: str) -> str:
 def _tutorials(name: str) -> str:
     found = []
     for script in sorted((ROOT / "tutorials").glob("*.py")):
-        if re.search(rf"\b{name}\b", script.read_text()):
+        if name in _imported(script):
             address = posixpath.join("../tutorials", f"{script.stem}.md")
             found.append(f"[{int(script.stem[:2])}]({address})")
     return f"Tutorial{'s' if len(found[:MOST]) > 1 else ''} {', '.join(found[:MOST])}" if found else ""
+
+
+@cache
+def _imported(script: Path) -> frozenset[str]:
+    """What a tutorial imports from the package; the same word in its text may mean something else."""
+    nodes = ast.walk(ast.parse(script.read_text()))
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom) and str(node.module).startswith(PACKAGE)]
+    return frozenset(alias.name for node in found for alias in node.names)
 
 
 def tests_of(name: str) -> list[str]:
@@ -138,3 +159,4 @@ def on_pre_build(config: Any) -> None:
     """Reads the package anew whenever the site is built."""
     _numbered.cache_clear()
     _known.cache_clear()
+    _imported.cache_clear()

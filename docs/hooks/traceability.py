@@ -155,7 +155,8 @@ def page(pages: int) -> str:
         parts += [
             f"## {number} {TITLES.get(number, '')}",
             f"On the page {', '.join(place) or 'of nothing'}; computed by {', '.join(functions) or 'nothing'}.",
-            "\n".join(f"- {tested(law, where)}" for law in equation.tests),
+            f'??? test "Tests ({len(equation.tests)})"',
+            "\n".join(f"    - {tested(law, where)}" for law in equation.tests),
         ]
     return "\n\n".join(parts) + "\n"
 

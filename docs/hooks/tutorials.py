@@ -82,10 +82,11 @@ def execute(notebook: Any, script: Path) -> None:
         resources={"metadata": {"path": str(script.parent)}},
         extra_arguments=["--log-level=ERROR", "--InlineBackend.figure_formats=retina"],
     )
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    os.environ["MATPLOTLIBRC"] = str(LOOK)
+    # whatever backend the caller has set: with another one the plots of the page would be missing
+    look = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": str(LOOK)}
+    look["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm would have widgets where a notebook runs
     try:
-        client.execute()
+        client.execute(env={**os.environ, **look})
     except CellExecutionError as error:
         raise PluginError(f"{script.name} must run without an error, got:\n{error}") from None
 
@@ -98,6 +99,7 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
         "run it as it is, or [open it as a notebook](../guides/install.md#run-the-tutorials).\n{ .where }"
     ]
     pictures = 0
+    run = any(cell.get("outputs") for cell in notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             parts.append(cell.source)
@@ -106,7 +108,13 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
             continue
         alt = ALT.search(cell.source)
         parts.append(f"```python\n{ALT.sub('', cell.source)}\n```")
-        for output in merged(cell.get("outputs", [])):
+        outputs = cell.get("outputs", [])
+        if warned := "".join(output.text for output in outputs if output.get("name") == "stderr"):
+            raise PluginError(f"{script.name} must print no warning, got:\n{warned}")
+        outputs = merged(outputs)
+        if run and alt is not None and not any("image/png" in output.get("data", {}) for output in outputs):
+            raise PluginError(f"{script.name}: a cell with '# alt: {alt[1]}' must draw, got no picture")
+        for output in outputs:
             data = output.get("data", {})
             if "image/png" in data:
                 if alt is None:
@@ -120,12 +128,22 @@ def rendered(notebook: Any, script: Path) -> dict[str, str | bytes]:
                     files[f"tutorials/{name}"] = in_few_colours(content)
                     parts.append(f"![{alt[1]}]({name}#only-{scheme}){{ .plot loading=lazy{width} }}")
             elif output.output_type == "stream":
-                parts.append(f"```{{ .text .output }}\n{output.text.rstrip()}\n```")
+                parts.append(f"```{{ .text .output{columns(output.text)} }}\n{output.text.rstrip()}\n```")
             elif "text/plain" in data and alt is None:  # what a drawing function returns says nothing
                 parts.append(f"```{{ .text .output }}\n{data['text/plain'].rstrip()}\n```")
     where, title, *rest = parts
     files[f"tutorials/{script.stem}.md"] = "\n\n".join([title, where, *rest]) + "\n"
     return files
+
+
+def columns(text: str) -> str:
+    r"""Returns the class of what is printed in columns, which must not be folded.
+
+    Examples:
+        >>> columns("as it is      1.35\nmoved        1.35"), columns("one  gap\nno gaps")
+        (' .columns', '')
+    """
+    return " .columns" if len(re.findall(r"\S {2,}\S", text)) > 1 else ""
 
 
 def in_dark_ink(plot: bytes) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 KEPT = re.compile(r"(<(pre|script|style|textarea)\b.*?</\2>)", re.DOTALL)
-SPACE = re.compile(r"\s+")
+SPACE = re.compile(r"[ \t\r\n\f]+")  # not the space that joins a number and its unit
 BLOCK = re.compile(r" (</?(?:li|ul|ol|p|div|table|thead|tbody|tr|t[hd]|nav|h\d|details|summary|figure|meta|link)\b)")
 TITLE = re.compile(r'<span title="[^"]*">([^<]*)</span>')
 """What the reference wraps around the name of a type that has no page."""

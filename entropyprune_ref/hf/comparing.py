@@ -22,9 +22,9 @@ class Side:
 
     Attributes:
         tokens: Ids of the answer.
-        seconds: Of a prefill, median, with the vision tower and the last position's logits.
-        cache_bytes: Of keys and values behind the prefill.
-        flops: Of the decoder and the last position's logits; of the method's scores too, if it is pruned.
+        seconds: Seconds of a prefill (median), with the vision tower and the last position's logits.
+        cache_bytes: Bytes of keys and values behind the prefill.
+        flops: FLOPs of the decoder and the last position's logits; of the method's scores too, if it is pruned.
     """
 
     tokens: list[int]

@@ -59,8 +59,8 @@ class Reader:
     """Prepares prompts for the models of one checkpoint.
 
     Args:
-        config: Of the model.
-        tokenizer: Of the checkpoint.
+        config: Configuration of the model.
+        tokenizer: Tokenizer of the checkpoint.
         processor: Its image processor.
 
     Raises:

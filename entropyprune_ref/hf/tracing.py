@@ -25,7 +25,7 @@ def traced(model: Any, inputs: dict[str, Any], pruner: EntropyPrune, *, new_toke
     Args:
         model: A model of one of the `FAMILIES`.
         inputs: One prompt on its device, without padding.
-        pruner: Of the method itself, without another scorer.
+        pruner: Pruner by the method itself, without another scorer.
         new_tokens: Most tokens of the answer, at least 1.
 
     Returns:

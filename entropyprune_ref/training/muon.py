@@ -19,7 +19,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         parameters: Matrices.
         lr: Learning rate.
-        momentum: Of the Nesterov average of gradients.
+        momentum: Momentum of the Nesterov average of gradients.
         weight_decay: Decoupled.
     """
 

@@ -23,7 +23,7 @@ class Recipe:
         asked: Questions on each image of stage `decoder`, by kind.
         vision_rate: Peak learning rate of stage `vision`.
         rate: Peak learning rate of stage `decoder`.
-        weight_decay: Of all matrices.
+        weight_decay: Weight decay of all matrices.
         warmup: Steps of linear warm-up; the rest is a cosine down to 2 % of the peak.
         layers: Layers of the decoder.
     """

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,22 @@ NAMES = ("cloud", "heads", "grams", "prune", "flops")
 KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40}
 
 
-def place(name: str) -> str:
-    """Returns the first page that has an explorable."""
-    found = [path for path in sorted(SITE.rglob("*.html")) if f'data-explore="{name}"' in path.read_text()]
-    assert found, f"no page has the explorable {name}"
-    return found[0].relative_to(SITE).as_posix()
+PAGES = {
+    "cloud": ["method/matrix-entropy"],
+    "heads": ["method/paper-and-released-code", "method/token-scores"],
+    "grams": ["method/dual-gram"],
+    "prune": ["index", "method/pruning"],
+    "flops": ["method/flops"],
+}
+"""Where each stands: in the page of its equation, and where else it is spoken of."""
+
+
+def test_each_stands_in_the_page_of_its_equation() -> None:
+    found: dict[str, list[str]] = {name: [] for name in NAMES}
+    for path in sorted(SITE.rglob("*.html")):
+        for name in re.findall(r'data-explore="(\w+)"', path.read_text()):
+            found[name].append(path.relative_to(SITE).with_suffix("").as_posix())
+    assert found == PAGES
 
 
 class Explorable:
@@ -63,14 +75,30 @@ class Explorable:
         )
         return x, y
 
+    def drag(self, selector: str, dx: float, dy: float) -> None:
+        """Drags an element with the mouse."""
+        x, y = self.middle(selector)
+        for kind, share in (("mousePressed", 0.0), ("mouseMoved", 0.5), ("mouseMoved", 1.0), ("mouseReleased", 1.0)):
+            buttons = {"button": "left", "buttons": 1, "clickCount": 1}
+            self.tab.call("Input.dispatchMouseEvent", type=kind, x=x + share * dx, y=y + share * dy, **buttons)
+
+    def swipe(self, selector: str, dx: float, dy: float) -> None:
+        """Drags an element with a finger."""
+        x, y = self.middle(selector)
+        self.tab.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        for kind, points in (("touchStart", [(x, y)]), ("touchMove", [(x + dx, y + dy)]), ("touchEnd", [])):
+            touches = [{"x": at, "y": below} for at, below in points]
+            self.tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=touches)
+        self.tab.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
 
 @contextmanager
-def shown(name: str) -> Iterator[Explorable]:
+def shown(name: str, page: str) -> Iterator[Explorable]:
     with served(SITE) as root, chromium.tab() as tab:
         tab.call("Page.enable")
         tab.call("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
         tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
-        tab.call("Page.navigate", url=root + place(name))
+        tab.call("Page.navigate", url=f"{root}{page}.html")
         tab.run("""(async () => {
             for (let tries = 0; tries < 300; tries++) {
                 const all = [...document.querySelectorAll("[data-explore]")];
@@ -84,12 +112,13 @@ def shown(name: str) -> Iterator[Explorable]:
 
 @pytest.fixture(scope="module")
 def page(request: pytest.FixtureRequest) -> Iterator[Explorable]:
-    with shown(request.param) as explorable:
+    with shown(*request.param) as explorable:
         yield explorable
 
 
 def on(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", names, indirect=True, scope="module")
+    everywhere = [pytest.param((name, page), id=f"{name}-{page}") for name in names for page in PAGES[name]]
+    return pytest.mark.parametrize("page", everywhere, indirect=True, scope="module")
 
 
 @on(*NAMES)
@@ -128,20 +157,12 @@ def test_cloud_by_keyboard_mouse_and_touch_equals_python(page: Explorable) -> No
     cloud_is_right(page)
 
     before = page.state["points"]
-    x, y = page.middle(".handle.point")
-    for kind, dx in (("mousePressed", 0), ("mouseMoved", 20), ("mouseMoved", 40), ("mouseReleased", 40)):
-        buttons = {"button": "left", "buttons": 1, "clickCount": 1}
-        page.tab.call("Input.dispatchMouseEvent", type=kind, x=x + dx, y=y, **buttons)
+    page.drag(".handle.point", 40, 0)
     after = page.state["points"]
     assert after[0][0] > before[0][0] + 0.1 and after[1:] == before[1:]
     cloud_is_right(page)
 
-    x, y = page.middle(".handle.end")
-    page.tab.call("Emulation.setTouchEmulationEnabled", enabled=True)
-    for kind, points in (("touchStart", [(x, y)]), ("touchMove", [(x, y + 30)]), ("touchEnd", [])):
-        touches = [{"x": at, "y": below} for at, below in points]
-        page.tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=touches)
-    page.tab.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    page.swipe(".handle.end", 0, 30)
     assert page.state["points"] != after
     cloud_is_right(page)
 
@@ -168,6 +189,18 @@ def test_heads_by_keyboard_equal_python_in_all_conventions(page: Explorable) -> 
     assert len(page.state["queries"]) == 6
     assert paper == pytest.approx(paper_too, abs=1e-12)  # stands still
     assert low < turn < high and released > released_too  # has turned
+
+
+@on("heads")
+def test_heads_by_mouse_and_touch_move_one_arrow_and_equal_python(page: Explorable) -> None:
+    for move in (page.drag, page.swipe):
+        before = page.state["queries"]
+        move(".handle.point", 25, 15)
+        after = page.state["queries"]
+        assert after[0][0] > before[0][0] and after[0][1] < before[0][1] and after[1:] == before[1:]
+        token = torch.tensor(after, dtype=torch.float64)[None]
+        assert page.value("paper") == pytest.approx(float(token_entropy(token, PAPER)), abs=1e-9)
+        assert page.value("released") == pytest.approx(float(token_entropy(token, RELEASED)), abs=1e-9)
 
 
 @on("grams")
@@ -214,13 +247,21 @@ def test_prune_by_keyboard_shows_what_the_model_kept_and_said(page: Explorable) 
     assert page.value("drop") == pytest.approx(max(drops), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_without_javascript_the_first_text_and_the_still_figure_stand_there(name: str) -> None:
+@on("flops", "grams", "prune")
+def test_sliders_are_moved_by_touch(page: Explorable) -> None:
+    page.swipe("input[type=range]", -30, 0)
+    left = page.state
+    page.swipe("input[type=range]", 30, 0)
+    assert page.state != left
+
+
+@pytest.mark.parametrize(("name", "page"), [(name, page) for name in NAMES for page in PAGES[name]])
+def test_without_javascript_the_first_text_and_the_still_figure_stand_there(name: str, page: str) -> None:
     with served(SITE) as root, chromium.tab() as tab:
         for domain in ("Page", "DOM"):
             tab.call(f"{domain}.enable")
         tab.call("Emulation.setScriptExecutionDisabled", value=True)
-        tab.call("Page.navigate", url=root + place(name))
+        tab.call("Page.navigate", url=f"{root}{page}.html")
         for _ in range(300):  # no promise is kept where no script runs
             if tab.run("location.href !== 'about:blank' && document.readyState === 'complete'"):
                 break

@@ -13,6 +13,7 @@ FENCE = re.compile(r"^\s*```+\s*\{?\s*\.?(\w*)", re.MULTILINE)
 SHOWN_ONLY = {"console", "text", "yaml"}
 
 
+@pytest.mark.usefixtures("own_checks")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_python_fences_run_in_order(page: Path) -> None:
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(page)

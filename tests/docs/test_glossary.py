@@ -4,6 +4,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,3 +64,10 @@ def test_nothing_is_linked_in_links_code_titles_formulas_and_tables(html: str) -
 def test_the_longer_of_two_terms_is_linked() -> None:
     assert "#token-score" in glossary.linked("<p>a token score</p>", "glossary.html")
     assert "#kv-cache" in glossary.linked("<p>the KV cache</p>", "glossary.html")
+
+
+def test_irregular_plurals_are_linked_and_the_trace_of_an_engine_is_not() -> None:
+    html = "<p>two density matrices and their spectra; its trace</p>"
+    assert re.findall(r"#([\w-]+)", glossary.linked(html, "glossary.html")) == ["density-matrix", "spectrum", "trace"]
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="guides/trace-an-engine.md"))
+    assert glossary.on_page_content("<p>its trace</p>", page) == "<p>its trace</p>"

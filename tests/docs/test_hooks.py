@@ -1,6 +1,7 @@
 """What pages ask for is made from the code, and what does not exist fails the build."""
 
 import base64
+import doctest
 import importlib
 import io
 import re
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pytest
 from mkdocs.exceptions import PluginError
@@ -16,8 +18,9 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
-directives, links, sources, tutorials = (
-    importlib.import_module(name) for name in ("directives", "links", "sources", "tutorials")
+directives, links, reference, sources, tutorials, typography, weight = (
+    importlib.import_module(name)
+    for name in ("directives", "links", "reference", "sources", "tutorials", "typography", "weight")
 )
 PAGE = SimpleNamespace(file=SimpleNamespace(src_uri="method/page.md"))
 
@@ -153,3 +156,47 @@ def test_a_failing_tutorial_fails_the_build(tmp_path: Path) -> None:
     script.write_text("# %% [markdown]\n# # 1. Wrong\n\n# %%\nassert 1 == 2\n")
     with pytest.raises(PluginError, match=r"01_wrong\.py must run without an error"):
         tutorials.execute(tutorials.jupytext.read(script), script)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs" / "hooks").glob("*.py")))
+def test_examples_in_hooks_are_right(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_what_belongs_together_is_joined_in_text_and_left_alone_in_code_and_formulas() -> None:
+    joined = typography.on_page_content("<p>12 % of 3 × 4, Eq. 2.3, 1e-9</p><table><td>-0.5</td></table>")
+    hard = "\N{NO-BREAK SPACE}"
+    assert f"12{hard}% of 3{hard}×{hard}4, Eq.{hard}2.3, <span" in joined and "<td>−0.5</td>" in joined
+    assert f"12{hard}%" in weight.light(joined)  # what makes pages light leaves that space alone
+    for kept in ("<pre>12 % -0.5 1e-9</pre>", '<span class="arithmatex">\\(12 % \\)</span>', "<p>page-1 and -0.5</p>"):
+        assert typography.on_page_content(kept) == kept
+
+
+def test_a_tutorial_whose_plots_are_missing_fails_the_build(tmp_path: Path) -> None:
+    printed = nbformat.v4.new_output("stream", text="done")
+    cell = nbformat.v4.new_code_cell("# alt: A line.\nplt.plot([1])", outputs=[printed])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 1. Title"), cell])
+    with pytest.raises(PluginError, match="must draw"):
+        tutorials.rendered(notebook, tmp_path / "01_title.py")
+
+
+def test_equations_are_linked_although_their_numbers_are_joined_to_them() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="reference/gram.md"))
+    text = links.on_page_content(typography.on_page_content("<p>The mean row (Eq. 1.1), Eqs. 2.1 and 2.2.</p>"), page)
+    assert re.findall(r'href="\.\./method/([\w-]+)\.html#eq-(\d-\d)"', text) == [
+        ("matrix-entropy", "1-1"),
+        ("dual-gram", "2-1"),
+        ("dual-gram", "2-2"),
+    ]
+
+
+def test_a_tutorial_that_warns_fails_the_build(tmp_path: Path) -> None:
+    warned = nbformat.v4.new_output("stream", name="stderr", text="/home/someone/module.py:1: SomeWarning: it is old")
+    cells = [nbformat.v4.new_markdown_cell("# 1. Title"), nbformat.v4.new_code_cell("x = 1", outputs=[warned])]
+    with pytest.raises(PluginError, match="SomeWarning"):
+        tutorials.rendered(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_title.py")
+
+
+def test_reference_names_only_tutorials_that_import_the_name() -> None:
+    assert "tutorials/03" in reference._tutorials("select_tokens")
+    assert reference._tutorials("Run") == ""  # a word of tutorial 4, not the class

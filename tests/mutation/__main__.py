@@ -1,7 +1,9 @@
 """`make mutate`: changes the source, one spot at a time, and tells which changes no test notices.
 
-    python -m tests.mutation run [ROOM...]      # go on where the last run stopped
-    python -m tests.mutation summary [ROOM...]  # what is known so far
+    python -m tests.mutation run [every=K] [ROOM...]  # go on where the last run stopped
+    python -m tests.mutation summary [ROOM...]        # what is known so far
+
+With `every=K` only each K-th change is tried, in the order in which the tool makes them, and those of by_hand.py all.
 
 Nothing is changed in place: every room has a copy of the tree and a session of cosmic-ray in `.cache/mutate/ROOM`. A
 session is begun anew when the modules of its room have changed; when only tests have changed, the changes that had
@@ -12,6 +14,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -22,13 +25,15 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .rooms import ROOMS, SKIPPED, Room
+from .by_hand import BY_HAND, Change
+from .rooms import ROOMS, SKIPPED, UNTRIED, Room
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "mutate"
 COPIED = ("entropyprune_ref", "tests", "results", "pyproject.toml", "README.md")
+ASIDE = "not in the sample"
 ENVIRONMENT = {
-    "HYPOTHESIS_PROFILE": "ci",
+    "HYPOTHESIS_PROFILE": "mutate",
     "PYTHONDONTWRITEBYTECODE": "1",  # two changes within one second would share their bytecode
     "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
@@ -38,14 +43,16 @@ ENVIRONMENT = {
 
 def main(arguments: list[str]) -> int:
     """Runs rooms, or only sums up; 1 if a survivor has no reason or too many survive."""
-    command, names = arguments[0], arguments[1:] or list(ROOMS)
+    command, *names = arguments
+    every = next((int(name.removeprefix("every=")) for name in names if name.startswith("every=")), 1)
+    names = [name for name in names if not name.startswith("every=")] or list(ROOMS)
     if command == "run":
         for name in names:
-            run(name, ROOMS[name])
+            run(name, ROOMS[name], every)
     return summary(names)
 
 
-def run(name: str, room: Room) -> None:
+def run(name: str, room: Room, every: int = 1) -> None:
     """Prepares the session of a room if needed, and executes what is left of it."""
     folder = CACHE / name
     tree, session, config = folder / "tree", folder / "session.sqlite", folder / "config.toml"
@@ -58,48 +65,129 @@ def run(name: str, room: Room) -> None:
             shutil.copy(ROOT / entry, tree / entry)
     shutil.copytree(tree / "entropyprune_ref", folder / "unchanged" / "entropyprune_ref", dirs_exist_ok=True)
     socket = Path("/tmp") / f"mutate-{os.getpid()}-{name}"  # the path of a socket must be short
-    asked = [sys.executable, "-S", str(tree / "tests/mutation/warm.py"), "ask", str(socket), *room.tests]
-    asked += [f"entropyprune_ref/{module}" for module in room.modules]
+    asked = [sys.executable, "-S", "-E", str(tree / "tests/mutation/ask.py"), str(socket)]
     config.write_text(_config(room, " ".join(asked)))
-    modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
-    tests = _digest(sorted((tree / "tests").rglob("*.py")))
-    known = json.loads((folder / "digest.json").read_text()) if (folder / "digest.json").exists() else {}
-    if known.get("modules") != modules or not session.exists():
-        session.unlink(missing_ok=True)
-        _cosmic("init", str(config), str(session), folder=tree)
-        subprocess.run([_tool("cr-filter-operators"), str(session), str(config)], cwd=tree, check=True)
-    elif known.get("tests") != tests:
-        with sqlite3.connect(session) as database:
-            database.execute("delete from work_results where test_outcome = 'SURVIVED'")
-    (folder / "digest.json").write_text(json.dumps({"modules": modules, "tests": tests}))
-    server = subprocess.Popen(
-        [sys.executable, str(tree / "tests/mutation/warm.py"), "serve", str(socket)],
-        cwd=tree,
-        env={**os.environ, **ENVIRONMENT},
-        stdout=subprocess.DEVNULL,
-    )
+    files = [path for path in sorted((tree / "tests").rglob("*.py")) if path.parent.name != "mutation"]
+    tests = _digest(files) + repr(room)
+    if not room.by_hand:
+        _prepare(folder, tree, config, room, tests)
+        _sample(session, every)
+    targets = [*room.tests, *(f"entropyprune_ref/{module}" for module in room.modules)]
+    with open(folder / "log.txt", "w") as log:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.mutation.warm",
+                str(socket),
+                str(CACHE / "touched"),
+                str(len(room.modules)),
+                *targets,
+            ],
+            cwd=tree,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(tree)},
+            stdout=log,
+            stderr=log,
+        )
     try:
+        began = time.monotonic()
         while not socket.exists():
             if server.poll() is not None:
-                raise RuntimeError("the process that runs the tests has ended")
+                raise RuntimeError(f"{name}: the process that runs the tests has ended, see {folder / 'log.txt'}")
             time.sleep(0.2)
-        began = time.monotonic()
-        if subprocess.run(asked, cwd=tree).returncode:
-            raise RuntimeError(f"{name}: the tests must pass without any change, see {tree / 'last.log'}")
-        print(f"{name}: the tests take {time.monotonic() - began:.0f} s without a change", flush=True)
-        _cosmic("exec", str(config), str(session), folder=tree)
+        passed, state = folder / "passed.txt", _digest(_sources(tree, ".")) + tests
+        if not passed.exists() or passed.read_text() != state:
+            if subprocess.run(asked, cwd=tree).returncode:
+                raise RuntimeError(f"{name}: the tests must pass without any change, see {folder / 'log.txt'}")
+            passed.write_text(state)
+        print(f"{name}: ready after {time.monotonic() - began:.0f} s", flush=True)
+        _try_by_hand(folder, room, asked, tests)
+        if not room.by_hand:
+            _cosmic("exec", str(config), str(session), folder=tree)
     finally:
         server.kill()
         server.wait()
         socket.unlink(missing_ok=True)
 
 
+def _prepare(folder: Path, tree: Path, config: Path, room: Room, tests: str) -> None:
+    """Begins the session anew if modules have changed; if only tests have, forgets the changes that had survived."""
+    session, told = folder / "session.sqlite", folder / "digest.json"
+    modules = _digest(sorted(path for module in room.modules for path in _sources(tree, module)))
+    known = json.loads(told.read_text()) if told.exists() else {}
+    if known.get("modules") != modules or not session.exists():
+        session.unlink(missing_ok=True)
+        _cosmic("init", str(config), str(session), folder=tree)
+        _skip(session, tree)
+    elif known.get("tests") != tests:
+        with sqlite3.connect(session) as database:
+            database.execute("delete from work_results where test_outcome = 'SURVIVED'")
+    told.write_text(json.dumps({"modules": modules, "tests": tests}))
+
+
+def _sample(session: Path, every: int) -> None:
+    """Leaves aside, until the next run, all changes but each `every`-th; what has been tried stays so."""
+    with sqlite3.connect(session) as database:
+        database.execute("delete from work_results where output = ?", (ASIDE,))
+        tried = "select job_id from work_results where worker_outcome = 'SKIPPED'"
+        rows = database.execute(f"select job_id from mutation_specs where job_id not in ({tried}) order by rowid")
+        aside = [(ASIDE, job) for place, (job,) in enumerate(rows.fetchall()) if place % every]
+        statement = "insert or ignore into work_results values ('SKIPPED', ?, null, null, ?)"
+        database.executemany(statement, aside)
+
+
+def _try_by_hand(folder: Path, room: Room, asked: list[str], tests: str) -> None:
+    """Tries the changes of by_hand.py whose outcome is not known."""
+    known = _known_by_hand(folder)
+    for module, change in _by_hand(room):
+        path = folder / "tree" / "entropyprune_ref" / module
+        before = path.read_text()
+        if before.count(change[0]) != 1:
+            raise ValueError(f"by_hand.py must name something that is in {module} once, got {change[0]!r}")
+        key = hashlib.sha256("\0".join((before, *change)).encode()).hexdigest()
+        if known.get(key) in ("noticed", tests):
+            continue
+        path.write_text(before.replace(*change))
+        noticed = subprocess.run(asked, cwd=folder / "tree").returncode != 0
+        path.write_text(before)
+        known[key] = "noticed" if noticed else tests
+        (folder / "by_hand.json").write_text(json.dumps(known))
+
+
+def _by_hand(room: Room) -> list[tuple[str, Change]]:
+    return [
+        (module, change)
+        for module, changes in BY_HAND.items()
+        if any(module == own or module.startswith(f"{own}/") for own in room.modules)
+        for change in changes
+    ]
+
+
+def _known_by_hand(folder: Path) -> dict[str, str]:
+    path = folder / "by_hand.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _skip(session: Path, tree: Path) -> None:
+    """Leaves out what rooms.py says is not worth a try."""
+    skipped = []
+    with sqlite3.connect(session) as database:
+        query = "select job_id, module_path, operator_name, start_pos_row, start_pos_col from mutation_specs"
+        for job, module, operator, row, start in database.execute(query).fetchall():
+            before = (tree / module).read_text().splitlines()[row - 1][:start]
+            if any(re.match(name, operator) for name in SKIPPED) or any(
+                re.search(name, operator) and re.search(place, before) for name, place in UNTRIED
+            ):
+                skipped.append((job,))
+        statement = "insert into work_results values ('SKIPPED', 'not worth a try', null, null, ?)"
+        database.executemany(statement, skipped)
+
+
 def _config(room: Room, command: str) -> str:
     paths = json.dumps([f"entropyprune_ref/{module}" for module in room.modules])
     return (
-        f'[cosmic-ray]\nmodule-path = {paths}\ntimeout = 300.0\nexcluded-modules = []\ntest-command = "{command}"\n'
+        f'[cosmic-ray]\nmodule-path = {paths}\ntimeout = 3600.0\nexcluded-modules = []\ntest-command = "{command}"\n'
         '[cosmic-ray.distributor]\nname = "local"\n'
-        f"[cosmic-ray.filters.operators-filter]\nexclude-operators = {json.dumps(SKIPPED)}\n"
     )
 
 
@@ -111,10 +199,10 @@ def summary(names: Iterable[str]) -> int:
     total: Counter[str] = Counter()
     unexplained = []
     for name in names:
-        if not (CACHE / name / "session.sqlite").exists():
+        if not (CACHE / name / "config.toml").exists():
             print(f"{name:<12}   not run")
             continue
-        counts, survivors = _results(CACHE / name)
+        counts, survivors = _results(CACHE / name, ROOMS[name])
         known = [change for change in survivors if change in explained]
         unexplained += [change for change in survivors if change not in explained]
         counts["explained"] = len(known)
@@ -135,18 +223,28 @@ def _print(name: str, counts: Counter[str]) -> None:
     )
 
 
-def _results(folder: Path) -> tuple[Counter[str], list[tuple[str, str, str]]]:
+def _results(folder: Path, room: Room) -> tuple[Counter[str], list[tuple[str, str, str]]]:
     """Counts, and every survivor as module, line before and line after."""
     query = (
-        "select m.module_path, m.operator_name, m.operator_args, m.occurrence, r.worker_outcome, r.test_outcome "
+        "select m.module_path, m.operator_name, m.operator_args, m.occurrence, "
+        "r.worker_outcome, r.test_outcome, r.output "
         "from mutation_specs m left join work_results r on m.job_id = r.job_id"
     )
     counts: Counter[str] = Counter()
-    survivors = []
-    with sqlite3.connect(folder / "session.sqlite") as database:
-        rows = database.execute(query).fetchall()
-    for module, operator, arguments, occurrence, worker, outcome in rows:
-        if worker == "SKIPPED":
+    survivors: list[tuple[str, str, str]] = []
+    known = _known_by_hand(folder)
+    for module, (old, new) in _by_hand(room):
+        text = (folder / "unchanged" / "entropyprune_ref" / module).read_text()
+        outcome = known.get(hashlib.sha256("\0".join((text, old, new)).encode()).hexdigest())
+        counts.update(["changes"] + (["noticed" if outcome == "noticed" else "survived"] if outcome else []))
+        if outcome not in (None, "noticed"):
+            survivors.append((f"entropyprune_ref/{module}", old, new))
+    rows = []
+    if not room.by_hand:
+        with sqlite3.connect(folder / "session.sqlite") as database:
+            rows = database.execute(query).fetchall()
+    for module, operator, arguments, occurrence, worker, outcome, output in rows:
+        if worker == "SKIPPED" and output != ASIDE:
             continue
         counts["changes"] += 1
         if outcome in ("KILLED", "INCOMPETENT"):

@@ -23,7 +23,10 @@ from entropyprune_ref.oracle import CONTRACTS, Report, check, parametrize_with_c
 from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.trial.arrays import give, take
 
+pytestmark = pytest.mark.usefixtures("few_laws")
+
 STATE = {"calls": 0}
+LAWS = len(CONTRACTS["matrix_entropy"].laws)
 
 
 def quick(candidate: Callable[..., Any], **options: Any) -> Report:
@@ -102,7 +105,7 @@ def test_check_draws_the_same_in_every_program(monkeypatch: pytest.MonkeyPatch) 
             calls.append(f"{average} {numbers}")
             return tokens_to_keep(average, **numbers)
 
-        assert check("tokens_to_keep", counted, size="default").passed
+        assert check("tokens_to_keep", counted, size="quick").passed
         return calls
 
     first = drawn()
@@ -334,9 +337,8 @@ def test_parametrize_with_checks_makes_one_test_of_each_law(tmp_path: Path) -> N
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
-    laws = len(CONTRACTS["matrix_entropy"].laws)
-    failed = laws - 3  # a stack and its parts are off alike, and so is the same call again; no matrices, no entropies
-    assert f"{failed} failed, {laws + (laws - 2) + 3} passed, 2 xfailed" in done.stdout, done.stdout
+    failed = LAWS - 3  # a stack and its parts are off alike, and so is the same call again; no matrices, no entropies
+    assert f"{failed} failed, {LAWS + (LAWS - 2) + 3} passed, 2 xfailed" in done.stdout, done.stdout
     assert "test_wrong[value]" in done.stdout and "off by 1" in done.stdout
 
 

@@ -12,9 +12,11 @@ from entropyprune_ref.cli import main
 from entropyprune_ref.cli.check import CONTRACT_NAMES, write_whole
 from entropyprune_ref.oracle import CONTRACTS
 
+pytestmark = pytest.mark.usefixtures("few_laws")
+
 RIGHT = "entropyprune_ref:matrix_entropy"
 THEIRS = """
-from entropyprune_ref import matrix_entropy, token_entropy
+from entropyprune_ref import matrix_entropy, select_tokens, token_entropy
 from entropyprune_ref.oracle import RELEASED
 
 table = {}
@@ -26,7 +28,7 @@ def wrong(features):
     return matrix_entropy(features) + 0.1
 
 class Kernel:
-    entropy = staticmethod(matrix_entropy)
+    select = staticmethod(select_tokens)
 """
 
 
@@ -55,8 +57,9 @@ def test_contracts_in_the_help_are_those_of_the_oracle() -> None:
 def test_a_right_implementation_passes_with_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("matrix_entropy", RIGHT, "--quick", "--dtype", "float32") == 0
     assert "passed: " in capsys.readouterr().out
-    assert run("matrix_entropy", "kernels_of_theirs:Kernel.entropy", "--quick") == 0
-    assert run("token_entropy", "kernels_of_theirs:released", "--convention", "released", "--quick") == 0
+    assert run("select_tokens", "kernels_of_theirs:Kernel.select", "--quick") == 0
+    released = ("token_entropy", "kernels_of_theirs:released", "--convention", "released")
+    assert run(*released, "--quick", "--in-process") == 0
 
 
 def test_a_wrong_implementation_fails_with_exit_code_1_and_reports(

@@ -21,10 +21,10 @@ class Law:
 
     Attributes:
         name: What a report and a list of expected failures call it.
-        statement: It, in a sentence.
+        statement: The law, in a sentence.
         cases: The strategy that draws cases, or a list of cases that are all tried.
         judge: Tries the candidate on one case; raises `Broken` if the law does not hold.
-        first: Of a list, how many the quick size tries.
+        first: How many of a list the quick size tries.
     """
 
     name: str

@@ -45,7 +45,7 @@ def _prompts(draw: Draw, *, pruned: bool, grouped: bool = False, free: bool = Fa
         pruned: Whether it is pruned.
         grouped: Whether several query heads share a key/value head.
         free: Whether heads need not fill the hidden size.
-        matrices: Of the MLP; 0 for either two or three.
+        matrices: Number of matrices of the MLP; 0 for either two or three.
     """
     kv_heads, shared = draw(st.integers(1, 4), label="kv_heads"), draw(st.integers(2, 4), label="shared by")
     heads, head_dim = kv_heads * (shared if grouped else 1), draw(st.integers(1, 64), label="head_dim")

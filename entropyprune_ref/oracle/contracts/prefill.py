@@ -41,6 +41,7 @@ from ..inputs.prompts import Prompt, build, prompts, real
 from ..plain.decoder import Run, masked_run, pruned_run
 from ..tolerances import decoder_allowance, disputed, token_score_error
 from ..trial.arrays import take
+from ..trial.memory import remembered
 from ..trial.trial import Broken, Trial
 from .contract import Contract, Inputs, Law, Named
 from .masked import masked_prefill
@@ -71,8 +72,8 @@ class Answer:
     """What a candidate answered to a prompt, and what it is judged by.
 
     Attributes:
-        trial: Of the candidate.
-        prompt: That it was given.
+        trial: Trial of the candidate.
+        prompt: Prompt that it was given.
         kept: `(remaining,)`, indices, in range and ascending.
         logits: `(remaining + steps, vocabulary)`, finite.
     """
@@ -85,6 +86,9 @@ class Answer:
     @cached_property
     def runs(self) -> tuple[Run, Run, list[Run]]:
         """The exact run for what remains, the plain run in what is computed in, and exact runs of shaken weights."""
+        return remembered(self.trial, self._run, *self.kept.tolist())
+
+    def _run(self) -> tuple[Run, Run, list[Run]]:
         prompt, dtype = self.prompt, self.trial.setting.computes_in
         remaining = prompt.remaining(self.kept)
         shaken = [prompt.shaken(dtype, seed).run(masked_run, remaining) for seed in range(2)]

@@ -25,12 +25,12 @@ class Setting:
     Attributes:
         contract: Name of the contract.
         convention: Which formula of token entropy is asked for, where that matters.
-        dtype: Of the floating inputs that the candidate is given; the reference is given the same exact values.
+        dtype: Dtype of the floating inputs that the candidate is given; the reference is given the same exact values.
         claimed: What the candidate says that it computes in; `None` if it says nothing. See `computes_in`.
         device: Where they are.
         arrays: Their kind: "torch", "numpy" or "jax".
         time_limit: Seconds that one call may take.
-        seed: Of the drawing of cases.
+        seed: Seed of the drawing of cases.
     """
 
     contract: str

@@ -46,7 +46,7 @@ def spectrum_stack(shape: tuple[int, ...], generator: torch.Generator, levels: T
 
     Args:
         shape: `(*batch, rows, columns)`.
-        generator: Of the two orthonormal bases.
+        generator: Generator of the two orthonormal bases.
         levels: `(*batch, count)`, the eigenvalues of $\tilde Z^\top \tilde Z$; `count <= min(rows - 1, columns)`.
     """
     *batch, rows, columns = shape

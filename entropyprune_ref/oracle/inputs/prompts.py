@@ -32,7 +32,7 @@ class Prompt:
 
     Attributes:
         weights: By the names of Hugging Face checkpoints.
-        sizes: Of the decoder.
+        sizes: Sizes of the decoder.
         embeddings: `(sequence, hidden)`, state 0. What stands in padding is arbitrary.
         positions: `(sequence,)`, rotary positions, ascending from one attended token to the next.
         image_index: `(sequence,)`, the number of the image that a visual token belongs to; -1 for text and padding.
@@ -213,7 +213,7 @@ def prompts(draw: Draw, family: str, *, keep: str = "some", steps: bool = False,
     """Draws a case of a family.
 
     Args:
-        draw: Of Hypothesis.
+        draw: Hypothesis's way to draw.
         family: One of `FAMILIES`.
         keep: "some" (neither all nor none, where there are two visual tokens), "all" or "none".
         steps: Whether one to three tokens are decoded behind the prompt; none otherwise.

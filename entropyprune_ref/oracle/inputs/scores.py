@@ -168,8 +168,8 @@ def scores(
     """Draws a case of a family that is told how many tokens it has.
 
     Args:
-        draw: Of hypothesis.
-        setting: Of the check.
+        draw: Hypothesis's way to draw.
+        setting: Setting of the check.
         family: Name of the family.
         axes: Fewest and most leading axes.
         keep: How many to keep: "any" number, "some" but neither none nor all if there is a choice, or one of the

@@ -48,7 +48,7 @@ def shapes(
     """Draws leading axes (at least `axes`, at most three), rows and columns: `(batch, rows, columns)`.
 
     Args:
-        draw: Of Hypothesis.
+        draw: Hypothesis's way to draw.
         axes: Leading axes that a contract needs.
         least_rows: Fewest rows.
         least_rank: Fewest of `min(rows - 1, columns)`.

@@ -61,13 +61,13 @@ def check(
         candidate: The implementation, called as the contract says (`CONTRACTS[contract].call`).
         convention: Formula of token entropy that the candidate implements, or its name; default: the paper's. Only for
             the contracts `token_entropy` and `pruned_prefill`.
-        dtype: Of the floating inputs, or its name. The reference is given the same exact values.
+        dtype: Dtype of the floating inputs, or its name. The reference is given the same exact values.
         computes_in: What the candidate computes in, or its name: tolerances follow from it, and from one rounding to
             the dtype of the result. Default: float32 for inputs of 16 bits, else the dtype of the inputs.
         device: Where the inputs are put.
         arrays: What the candidate takes: "torch", "numpy" or "jax". It may return any of them.
         size: "quick", "default" or "thorough": `SIZES` cases for each law.
-        seed: Of the drawing of cases. The same seed tries the same cases.
+        seed: Seed of the drawing of cases. The same seed tries the same cases.
         time_limit: Seconds that one call may take; infinite for no limit.
         memory_limit: GiB that an isolated candidate may use.
         isolate: Whether the candidate runs in a process of its own. Then a crash, a call that takes too long or too
@@ -86,12 +86,12 @@ def check(
             cannot take the arguments, or an expected failure that names no law.
 
     Examples:
-        >>> from entropyprune_ref import token_entropy
-        >>> check("token_entropy", token_entropy, size="quick").passed
+        >>> from entropyprune_ref import tokens_to_keep
+        >>> check("tokens_to_keep", tokens_to_keep, size="quick").passed
         True
-        >>> report = check("token_entropy", lambda queries: 2 * token_entropy(queries), size="quick")
+        >>> report = check("tokens_to_keep", lambda average, **sizes: round(average), size="quick")
         >>> report.passed, report.failures[0].law
-        (False, 'value')
+        (False, 'published budgets')
     """
     chosen, setting = prepared(contract, candidate, convention, dtype, device, arrays, seed, time_limit, computes_in)
     if size not in SIZES:
@@ -187,8 +187,8 @@ def replay(
         contract: As in `check`.
         candidate: As in `check`.
         law: The law under which the case was tried.
-        family: Of the case.
-        numbers: That describe it.
+        family: Family of the case.
+        numbers: Numbers that describe it.
         convention: As in `check`.
         dtype: As in `check`.
         computes_in: As in `check`.

@@ -14,11 +14,11 @@ class Verdict:
 
     Attributes:
         law: Its name.
-        statement: It, in a sentence.
-        cases: That were tried.
+        statement: The law, in a sentence.
+        cases: How many cases were tried.
         failure: The smallest failure, if it does not hold.
         expected: Why it was expected to fail, if it was.
-        seconds: That it took.
+        seconds: How long it took.
     """
 
     law: str
@@ -54,7 +54,7 @@ class Report:
         candidate: Where it comes from.
         setting: Convention, dtype, arrays and device, in words.
         size: "quick", "default" or "thorough".
-        seed: Of the drawing of cases.
+        seed: Seed of the drawing of cases.
         verdicts: One for each law that was tried.
         not_run: Laws that were not tried, since the check ended early; then it has not passed.
         ended: Why it ended early.

@@ -32,7 +32,7 @@ def resembling(broken: Broken, others: Sequence[Broken], setting: Setting) -> Fa
     Args:
         broken: The failure that is reported.
         others: All failures of the law that were seen on the way to it.
-        setting: Of the check.
+        setting: Setting of the check.
     """
     from ..bugs import MUTANTS
 

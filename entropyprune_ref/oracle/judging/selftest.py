@@ -25,7 +25,7 @@ class Catch:
 
     Attributes:
         mutant: The known-wrong implementation.
-        report: Of its check.
+        report: Report of its check.
     """
 
     mutant: Mutant
@@ -77,7 +77,7 @@ def caught_by(
 
     Args:
         candidate: An implementation.
-        setting: Of the check. The cases of a law do not depend on which laws were tried before it.
+        setting: Setting of the check. The cases of a law do not depend on which laws were tried before it.
         size: As in `check`.
         first: Laws to try before the others, since they are likely to break.
     """

@@ -57,7 +57,8 @@ def tabulated(found: Mapping[str, tuple[str | None, str | None]]) -> dict[str, A
     """The record of a run.
 
     Args:
-        found: Of bugs by name: the name of the witness, and the law that caught it. What is not there was not run.
+        found: Findings by the name of the bug: the name of the witness, and the law that caught it. What is not there
+            was not run.
 
     Returns:
         `digest` of the names; `table`: by kind of operator and contract how many bugs there are, how many of them are

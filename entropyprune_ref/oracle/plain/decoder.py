@@ -93,12 +93,12 @@ def decoder_layer(
     """Runs one layer.
 
     Args:
-        weights: Of the whole decoder.
-        number: Of the layer.
+        weights: Weights of the whole decoder.
+        number: Number of the layer.
         hidden: The state that enters it.
         positions: Rotary position of every token.
         visible: Which keys each token may look at, at least one; those of `past` come first.
-        sizes: Of the decoder.
+        sizes: Sizes of the decoder.
         past: Keys and values of tokens before these.
         angles: As in `rotated`.
     """
@@ -140,7 +140,7 @@ def parameter_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Every weight of the decoder, named as in a checkpoint of Llama, and its shape.
 
     Args:
-        sizes: Of the decoder: `layers`, `hidden`, `heads`, `kv_heads`, `head_dim`, `mlp`, `vocabulary`.
+        sizes: Sizes of the decoder: `layers`, `hidden`, `heads`, `kv_heads`, `head_dim`, `mlp`, `vocabulary`.
     """
     hidden, mlp = int(sizes["hidden"]), int(sizes["mlp"])
     wide, narrow = (int(sizes[heads] * sizes["head_dim"]) for heads in ("heads", "kv_heads"))
@@ -186,13 +186,13 @@ def masked_run(
     Every layer sees the whole sequence: positions, order and caches cannot go wrong.
 
     Args:
-        weights: Of the decoder.
+        weights: Weights of the decoder.
         embeddings: State 0, of prompt and continuation.
         positions: Rotary positions.
         prune_layer: First layer that does not look at dropped tokens, at least 1.
         remaining: False for dropped tokens.
         attended: False for padding.
-        sizes: Of the decoder.
+        sizes: Sizes of the decoder.
         angles: As in `rotated`.
     """
     hidden, queries = embeddings, torch.empty(0)

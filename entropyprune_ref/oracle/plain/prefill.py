@@ -15,7 +15,7 @@ class PrunedPrefill:
     """One prefill of one prompt, and the decoding behind it (section 5); the arguments are those of the contract.
 
     Attributes:
-        queries: Of every layer that has run on the prompt, after rotary embedding.
+        queries: Queries of every layer that has run on the prompt, after rotary embedding.
         cache: Keys and values of every layer.
         seen: False for the padding among the cached tokens of every layer.
     """

@@ -46,7 +46,7 @@ def decoder_allowance(exact: Tensor, plain: Tensor, shaken: list[Tensor], dtype:
         exact: In float64, by the masked full forward pass.
         plain: By the plain pruned decoder in `dtype`, of the same shape.
         shaken: As `exact`, of shaken weights.
-        dtype: That the weights came in.
+        dtype: Dtype that the weights came in.
     """
     error = (plain.to(torch.float64) - exact).abs()
     error = torch.where(torch.isfinite(error), error, 0.0)

@@ -69,7 +69,7 @@ def spectral_distance(
 
     Args:
         features: `(..., samples, dims)`, the exact values that the candidate was given.
-        dtype: That is computed in.
+        dtype: Dtype that is computed in.
 
     Returns:
         `(...)`, float64, at least 0; 0 where all rows are equal, infinite nowhere.
@@ -97,7 +97,7 @@ def evaluation(rank: int, side: int, energy: Tensor, dtype: torch.dtype) -> Tens
         rank: $r$, the smaller side.
         side: $m$, the larger side.
         energy: `(...)`, the trace of $\tilde Z \tilde Z^\top / n$.
-        dtype: That is computed in.
+        dtype: Dtype that is computed in.
 
     Returns:
         `(...)`, float64, in nats.
@@ -114,7 +114,7 @@ def entropy_floor(features: Float64[Tensor, "*batch samples dims"], dtype: torch
 
     Args:
         features: `(..., samples, dims)`, the exact values that the candidate was given.
-        dtype: That is computed in.
+        dtype: Dtype that is computed in.
 
     Returns:
         `(...)`, float64, in nats.
@@ -143,7 +143,7 @@ def token_entropy_floor(
     Args:
         queries: `(..., tokens, heads, head_dim)`, the exact values that the candidate was given.
         convention: Which formula.
-        dtype: That is computed in.
+        dtype: Dtype that is computed in.
 
     Returns:
         `(..., tokens)`, float64, in the units of `token_entropy`.

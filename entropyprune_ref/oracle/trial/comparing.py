@@ -13,9 +13,9 @@ class Difference:
 
     Attributes:
         message: What was expected and what came.
-        index: Of the worst element.
-        error: There.
-        allowed: There.
+        index: Index of the worst element.
+        error: Error at the worst element.
+        allowed: What is allowed at the worst element.
     """
 
     message: str
@@ -29,9 +29,9 @@ def difference(got: Tensor, expected: Tensor, allowed: Tensor, unit: str) -> Dif
 
     Args:
         got: Finite, float64.
-        expected: Of the same shape, float64.
+        expected: Expected values of the same shape, float64.
         allowed: How far each element may be off, of the same shape or one for all.
-        unit: Of the numbers, for the message.
+        unit: Unit of the numbers, for the message.
     """
     if got.numel() == 0:
         return None

@@ -12,22 +12,22 @@ class Failure:
     Attributes:
         contract: What the candidate claims to implement.
         law: The law that does not hold.
-        statement: It, in a sentence.
+        statement: The law, in a sentence.
         under: The law that was being tried when this one broke; the same, unless a call went wrong altogether.
         message: What was expected and what came.
         convention: Formula of token entropy that was asked for; empty where there is none.
-        dtype: Of the inputs.
+        dtype: Dtype of the inputs.
         computes_in: What the candidate says that it computes in.
-        device: Where they were.
-        arrays: Their kind.
-        seed: Of the check.
-        family: Of the case.
-        numbers: That describe the case within its family.
+        device: Where the inputs were.
+        arrays: Kind of the arrays.
+        seed: Seed of the check.
+        family: Family of the case.
+        numbers: Numbers that describe the case within its family.
         inputs: Shapes and dtypes of the last call; its values too where they are few.
         candidate: Where the candidate comes from.
-        index: Of the worst element.
-        error: At the worst element.
-        allowed: There.
+        index: Index of the worst element.
+        error: Error at the worst element.
+        allowed: What is allowed at the worst element.
         resembles: At most two known-wrong implementations that give the same answers on all cases that were kept.
     """
 

@@ -42,7 +42,7 @@ class Isolated:
 
         Args:
             candidate: The implementation.
-            kind: Of its arrays.
+            kind: Kind of its arrays.
             device: Where they are.
             time_limit: Seconds that one call may take.
             memory_limit: GiB that the child may use beyond what it starts with.

@@ -63,9 +63,9 @@ class Trial:
     """A candidate at one case of one law.
 
     Attributes:
-        setting: Of the check.
+        setting: Setting of the check.
         law: That is being tried.
-        statement: It, in a sentence.
+        statement: The law, in a sentence.
         case: That it is tried on.
         candidate: Who is tried.
         calls: That were made.

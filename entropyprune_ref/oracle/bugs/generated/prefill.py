@@ -26,7 +26,7 @@ class Prefill:
         weights: As the contract says.
         sizes: As the contract says.
         cache: Keys, values and whether they are seen, of every layer.
-        queries: Of the layer that ran last.
+        queries: Queries of the layer that ran last.
     """
 
     at: Steps

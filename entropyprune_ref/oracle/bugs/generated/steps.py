@@ -16,9 +16,9 @@ class Place:
     """Where a bug may sit.
 
     Attributes:
-        name: Of the value, step, number or comparison.
+        name: Name of the value, step, number or comparison.
         kind: "value", "step", "number" or "comparison".
-        axes: Of the tensor, if it is one.
+        axes: Axes of the tensor, if it is one.
         floating: Whether the tensor has a floating dtype; whether the number is a fraction.
         same: Whether a step leaves the shape as it is, so that it can be dropped or taken twice.
         reduced: Name of the axis that a step sums over.
@@ -80,10 +80,10 @@ class Steps:
         """Takes a step, which may be dropped, doubled or moved, and lets its result pass.
 
         Args:
-            name: Of the place.
+            name: Name of the place.
             step: From the tensor before to the tensor after.
             before: What the step is taken from.
-            axes: Of the result.
+            axes: Axes of the result.
             reduces: Name and index of the axis of `before` that the step sums over.
         """
         bug = self._here(name)

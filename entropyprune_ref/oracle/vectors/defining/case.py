@@ -24,7 +24,7 @@ class Expected:
         value: As the reference has it, float64 or int64.
         compare: "close": within `tolerance`; "exact": the same integers; "selection": the same positions, unless
             rounding can explain another choice at the cut.
-        unit: Of the value.
+        unit: Unit of the value.
         tolerance: By dtype of the consumer, in the shape of `value`; for "close" only.
     """
 
@@ -94,9 +94,9 @@ class VectorCase:
         inputs: By name: tensors, numbers, words, or (weights) tensors by name.
         verdict: "must_match", "must_reject" or "either".
         outputs: By name; none where the input must be rejected.
-        cut: Of a selection.
+        cut: The cut of a selection.
         alternatives: Other answers that pass; for "either" only.
-        recipes: Of inputs that are drawn and not shipped, by name.
+        recipes: Recipes of inputs that are drawn and not shipped, by name.
     """
 
     id: str

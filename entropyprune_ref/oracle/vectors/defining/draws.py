@@ -35,12 +35,12 @@ class Recipe:
     """An input that is not shipped: whoever needs it draws it.
 
     Attributes:
-        name: Of the stream of the hash, behind the seed and a colon.
-        shape: Of the array, row-major.
+        name: Name of the stream of the hash, behind the seed and a colon.
+        shape: Shape of the array, row-major.
         low: Smallest integer.
         high: Largest integer.
         divide: By which the integers are divided, a power of two.
-        dtype: Of the array; no number is rounded in it.
+        dtype: Dtype of the array; no number is rounded in it.
     """
 
     name: str

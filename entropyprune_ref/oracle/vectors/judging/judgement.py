@@ -15,7 +15,7 @@ class VectorFailure(Failure):
 
     Attributes:
         flags: The bug classes that the case is there to catch, each with its note.
-        folder: Of the vectors; empty for the released ones.
+        folder: Folder of the vectors; empty for the released ones.
     """
 
     flags: tuple[tuple[str, str], ...] = ()
