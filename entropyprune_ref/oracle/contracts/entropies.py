@@ -81,7 +81,7 @@ def _part_by_part(trial: Trial) -> None:
 def _twice(trial: Trial) -> None:
     """The candidate gives the same input the same entropies again, to rounding, whatever it was asked in between.
 
-    The first answer is read last: it is not to be overwritten by later ones.
+    The first answer is read after the next call, which must not have written to it.
     """
     features, shape = build(trial.case, trial.setting.dtype), tuple(trial.case.numbers["batch"])
     other = build(replace(trial.case, numbers={**trial.case.numbers, "seed": 2**17}), trial.setting.dtype)

@@ -168,7 +168,8 @@ def _built(
     attended = torch.tensor([slot is not None for slot in slots])
     image_index = torch.tensor([-1 if slot is None else slot for slot in slots])
     jumps = torch.randint(1, stride + 1, (len(slots),), generator=generator) * attended
-    idle = torch.arange(len(slots)) * 7919 % (2 * (start + int(jumps.sum())) + 9)  # of padding: any number will do
+    places = start + jumps.cumsum(0) - jumps[attended][0]
+    idle = torch.arange(len(slots)) * 7919 % (places[attended].max() + 1)  # of padding: any that some token could have
     visual = torch.nonzero(image_index >= 0).flatten()
     chosen = visual[torch.randperm(len(visual), generator=generator)[:keep]]
     text = torch.nonzero(attended & (image_index < 0)).flatten()
@@ -181,7 +182,7 @@ def _built(
         },
         sizes=sizes,
         embeddings=laid_out(torch.randn(len(slots), hidden, generator=generator, dtype=torch.float64).to(dtype), view),
-        positions=torch.where(attended, start + jumps.cumsum(0) - jumps[attended][0], idle),
+        positions=torch.where(attended, places, idle),
         image_index=image_index,
         attended=attended,
         prune_layer=prune_layer,
