@@ -3,8 +3,14 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from start import method
 
 LAYERS, TEXT, VISUAL, KEPT, PRUNE = 6, (3, 4), 9, 3, 2
+
+
+def on_an_image() -> Figure:
+    """The picture of the start page in a file of its own: the other, once it is known, would be loaded although hidden."""
+    return method()
 
 
 def caches() -> Figure:
