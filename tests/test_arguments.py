@@ -158,7 +158,19 @@ def test_truth_values_are_no_numbers(truth: Any) -> None:
 # Names
 
 PACKAGE = Path(entropyprune_ref.__file__).parent
-ROOMS = ("gram", "entropy", "scoring", "collapse", "pruning", "flops", "scorers", "pruner", "llava", "evaluation")
+ROOMS = (
+    "_numerics",
+    "gram",
+    "entropy",
+    "scoring",
+    "collapse",
+    "pruning",
+    "flops",
+    "scorers",
+    "pruner",
+    "llava",
+    "evaluation",
+)
 MODULES = [f"entropyprune_ref.{room}" for room in ROOMS] + [
     found.name
     for room in ROOMS

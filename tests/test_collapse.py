@@ -1,5 +1,6 @@
 r"""Section 4: the entropy curve over layers and the Entropy Collapse Layer."""
 
+import inspect
 import math
 
 import numpy as np
@@ -280,6 +281,7 @@ def test_collapse_layer_interval_leaves_out_resamples_that_fall_by_rounding() ->
 
 
 def test_collapse_layer_resamples_a_thousand_times_at_95_percent_from_seed_0_by_default() -> None:
+    assert inspect.signature(collapse_layer).parameters["bootstrap"].default == 1000  # one more would rarely show
     for seed in range(20):
         curves = gaussian(9, 7, seed=seed) - torch.arange(7) * 0.1
         assert collapse_layer(curves) == collapse_layer(curves, bootstrap=1000, confidence=0.95, seed=0)

@@ -6,6 +6,7 @@ matrix in trace norm; the derivations are in its docstring. Two rounded results 
 
 import itertools
 import math
+import threading
 
 import mpmath
 import numpy as np
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from entropyprune_ref._numerics.chunks import CHUNK, in_chunks
 from entropyprune_ref.scorers.entropy import EntropyScorer
 from entropyprune_ref.scorers.view import LayerView
 from entropyprune_ref.scoring import CONVENTIONS, PAPER, RELEASED, ROW_NORMALIZED, Convention, token_entropy
@@ -433,6 +435,23 @@ def test_token_entropy_of_equal_tokens_has_equal_bits(heads: int, head_dim: int,
     tokens = min(2 * chunk, 600) + 1  # the last chunk holds one token
     scores = token_entropy(distinct[torch.arange(tokens) % 5], convention)
     assert torch.equal(scores, scores[:5][torch.arange(tokens) % 5])
+
+
+def test_in_chunks_works_on_as_many_threads_as_torch_has() -> None:
+    """Each of two chunks waits for the other: one after the other they would wait for ever."""
+    together = threading.Barrier(2)
+
+    def meet(part: torch.Tensor) -> torch.Tensor:
+        together.wait(timeout=60)
+        return part[:, 0, 0].double()
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        numbers = torch.arange(CHUNK + 1).float().reshape(-1, 1, 1)
+        assert torch.equal(in_chunks(meet, numbers), numbers[:, 0, 0].double())
+    finally:
+        torch.set_num_threads(before)
 
 
 @THREE

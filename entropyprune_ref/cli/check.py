@@ -47,7 +47,7 @@ CONTRACT_NAMES = (
 @click.option("--quick", "flag", flag_value="quick", help="The same as --size quick.")
 @click.option("--thorough", "flag", flag_value="thorough", help="The same as --size thorough.")
 @click.option("--seed", default=0, show_default=True, help="Of the drawing of cases.")
-@click.option("--time-limit", default=10.0, show_default=True, help="Seconds that one call may take.")
+@click.option("--time-limit", default=30.0, show_default=True, help="Seconds that one call may take.")
 @click.option("--memory-limit", default=8.0, show_default=True, help="GiB that the function may use.")
 @click.option("--in-process", is_flag=True, help="Call the function in this process, not in one of its own.")
 @click.option("--expect", multiple=True, metavar="LAW=REASON", help="A law that is known not to hold; may be repeated.")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from entropyprune_ref.evaluation.cells import Batch
-from entropyprune_ref.evaluation.plan import GROUND_TRUTH, HELD_OUT, SHARES, Cell, Plan, scorers
-from entropyprune_ref.evaluation.reading import picked
+from entropyprune_ref.evaluation.plan import GROUND_TRUTH, HELD_OUT, SHARES, Cell, EqualCost, Plan, scorers
+from entropyprune_ref.evaluation.reading import Asked, picked
 from entropyprune_ref.evaluation.run import evaluate
 from entropyprune_ref.llava import Llava, Vocabulary, pixels
 from entropyprune_ref.pruner import EntropyPrune
@@ -167,6 +167,23 @@ def test_random_draws_anew_for_every_image_and_alike_for_every_layer(batch: Batc
     assert torch.equal(visual[2], Random(FIRST + 2)(view.rows(slice(2, 3)))[0][view.visual[2]])
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_a_scorer_of_an_image_sees_that_image(text: bool, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Numbered:
+        reads_text = text
+
+        def __call__(self, view: LayerView) -> Tensor:
+            raise AssertionError("the scorer of no image")
+
+        def for_image(self, number: int) -> object:
+            return lambda view: view.hidden.sum(-1) + 1000 * number
+
+    monkeypatch.setitem(RIVALS, "numbered", Numbered())
+    view, scores = batch.scores("numbered", 1)
+    numbers = torch.arange(FIRST, FIRST + IMAGES).repeat_interleave(len(SHIPPED) if text else 1)
+    assert torch.equal(scores, view.hidden.sum(-1) + 1000 * numbers[:, None])
+
+
 def test_recall_is_the_share_of_what_matters(batch: Batch) -> None:
     """With as many tokens as the largest thing has, keeping the ground truth keeps all of it; counted by hand."""
     view, scores = batch.scores("random", 1)
@@ -191,16 +208,41 @@ def test_picked_tokens_take_their_position_along(batch: Batch) -> None:
     assert torch.equal(asked.resume(mirrored), asked.resume(reading))
 
 
+FILLER = 120  # so much that it would drown out the rest
+
+
 def test_picked_filler_is_not_read(batch: Batch) -> None:
     """Rows of different lengths are filled up; what they are filled with changes nothing."""
     asked, reading = batch.asked, batch.asked.before(1)
-    slots = torch.tensor([[7] * 5 + list(range(asked.prefix))]).expand(IMAGES, -1)
-    real = torch.tensor([[False] * 5 + [True] * asked.prefix]).expand(IMAGES, -1)
+    slots = torch.tensor([[7] * FILLER + list(range(asked.prefix))]).expand(IMAGES, -1)
+    real = torch.tensor([[False] * FILLER + [True] * asked.prefix]).expand(IMAGES, -1)
     filled = picked(reading, torch.arange(IMAGES), slots, real)
     with torch.no_grad():
         left, whole = batch.model.resume(filled), batch.model.resume(reading)
-    torch.testing.assert_close(left.logits[:, 5:], whole.logits, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(left.logits[:, FILLER:], whole.logits, rtol=0, atol=ROUNDING)
     assert torch.equal(asked.resume(filled), asked.resume(reading))
+
+
+def test_run_judges_every_cell_by_the_scores_of_its_own_scorer_and_layer(model: Llava) -> None:
+    batch = Batch(model, Plan(layers=(1, 2), keeps=(16, 4), averages=()), range(FIRST, FIRST + 2))
+    correct, recall, curves = batch.run()
+    cells = batch.plan.cells(model)
+    assert len(correct) == len(recall) == len(cells) and curves.shape == (2, 7)
+    for place, cell in enumerate(cells):
+        if cell.scorer in ("unpruned", "random", "last-token-attention", GROUND_TRUTH, "none kept"):
+            right, found = batch.cell(cell, *batch.scores(cell.scorer, cell.layer))
+            assert (right == correct[place]).all()
+            np.testing.assert_array_equal(found, recall[place])
+
+
+def test_asked_builds_no_graph_of_a_model_that_is_being_trained(batch: Batch) -> None:
+    model, enabled = Llava.from_pretrained().requires_grad_(True), []
+    images = [draw_scene(HELD_OUT, index).image for index in batch.indices]
+    asked = Asked(model, images, batch.questions)
+    assert not any(state.requires_grad for state in asked.states)
+    model.lm_head.register_forward_pre_hook(lambda *_: enabled.append(torch.is_grad_enabled()))
+    asked.resume(asked.before(5))
+    assert enabled and not any(enabled)
 
 
 def test_evaluate_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -218,9 +260,20 @@ def test_evaluate_goes_on_where_it_stopped(tmp_path: Path) -> None:
     resumed = evaluate(model, plan, tmp_path / "parts")
     assert (whole.correct == resumed.correct).all()
     np.testing.assert_array_equal(whole.recall, resumed.recall)
+    np.testing.assert_array_equal(whole.curves, resumed.curves)
+    assert whole.curves.shape == (4, 7)
     assert (whole.right("random", 2, 16) == whole.correct[whole.cells.index(Cell("random", 2, 16))]).all()
     with pytest.raises(ValueError, match="same plan and model"):
         evaluate(model, Plan(images=6, layers=(2,), keeps=(16,), averages=(72,), batch=2), tmp_path / "parts")
+    with pytest.raises(ValueError, match="same plan and model"):
+        evaluate(Llava(model.config).eval(), plan, tmp_path / "parts")
+
+
+def test_evaluate_reports_the_images_that_are_done(tmp_path: Path) -> None:
+    done: list[tuple[int, int]] = []
+    plan = Plan(images=3, layers=(), keeps=(), averages=(), batch=2)
+    evaluate(Llava.from_pretrained(), plan, tmp_path, lambda *images: done.append(images))
+    assert done == [(2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "incomplete"])
@@ -244,6 +297,9 @@ def test_plan_asks_every_scorer_at_every_budget_and_has_its_floors() -> None:
     cells = Plan().cells(model)
     assert len(set(cells)) == len(cells)
     assert cells[0] == Cell("unpruned", 6, 144) and cells[-5:] == [Cell("none kept", layer, 0) for layer in range(1, 6)]
+    floors = [Cell("unpruned", 6, 144), *(Cell("none kept", layer, 0) for layer in range(1, 6))]
+    assert Plan(layers=(6, 7)).cells(model) == floors  # which the model does not have
+    assert all(cell.keep for cell in EqualCost().cells(model) if cell.scorer != "none kept")
     for scorer in scorers():
         for layer in (1, 2, 3, 4):
             assert {cell.keep for cell in cells if (cell.scorer, cell.layer) == (scorer, layer)} >= set(SHARES)

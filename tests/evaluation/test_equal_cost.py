@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from entropyprune_ref.collapse import collapse_layer, random_sharpness, smooth_sharpness
 from entropyprune_ref.evaluation.budgets import keep_at_cost, keep_of, prefill_cost
@@ -15,7 +16,7 @@ from entropyprune_ref.evaluation.equal_cost import averages, budget, by_rule, co
 from entropyprune_ref.evaluation.equal_cost_tables import layers_table, rules_table, verdict
 from entropyprune_ref.evaluation.plan import COSTS, METHOD, NONE_KEPT, Cell, EqualCost, text_tokens
 from entropyprune_ref.evaluation.run import Outcome
-from entropyprune_ref.flops import pruned_prefill_flops
+from entropyprune_ref.flops import pruned_prefill_flops, scoring_flops
 from entropyprune_ref.llava import Llava
 from entropyprune_ref.pruning import average_tokens
 from entropyprune_ref.world.questions import SHIPPED
@@ -59,6 +60,22 @@ def test_prefill_cost_adds_tower_projector_and_head_to_the_decoder(model: Llava)
     assert prefill_cost(config, [8]) > prefill_cost(config, [8], 5, 140) > decoder[0]
 
 
+def test_prefill_cost_pays_for_scoring_where_there_is_something_to_choose(model: Llava) -> None:
+    config, prompt = model.config, {"text_tokens": 8, "visual_tokens": 144, "prune_layer": 2}
+    none, one = (pruned_prefill_flops(config.decoder, keep=keep, **prompt).total for keep in (0, 1))
+    scored = scoring_flops(config.decoder, 144).total
+    assert prefill_cost(config, [8], 2, 1) - prefill_cost(config, [8], 2, 0) == one - none + scored
+
+
+def test_prefill_cost_is_what_the_flop_counter_of_torch_sees_of_the_model(model: Llava) -> None:
+    """But for the head, which the model applies to every token and generation needs at the last one."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, 96, 96), ["how many things are there"])
+    tokens, decoder = 144 + text_tokens(("count",))[0], model.config.decoder
+    head = 2 * (tokens - 1) * decoder.hidden * decoder.vocabulary
+    assert prefill_cost(model.config, text_tokens(("count",))) == counter.get_total_flops() - head
+
+
 def test_text_tokens_are_those_of_every_question_of_a_kind() -> None:
     assert text_tokens(SHIPPED) == [8, 9, 8, 8]
 
@@ -68,6 +85,7 @@ def test_cells_of_a_budget_cost_no_more_than_it(model: Llava) -> None:
     plan = EqualCost(averages=(110, 58))
     for average, row in zip(plan.averages, plan.kept(model), strict=True):
         limit = prefill_cost(model.config, texts, 1, keep_of(average, 1, model.config) or 0)
+        assert ("flops", 1, keep_of(average, 1, model.config)) in row  # where the budget comes from
         for what, layer, keep in row:
             spent = average_tokens(keep, visual_tokens=144, layers=6, prune_layer=layer)
             more = average_tokens(min(keep + 1, 144), visual_tokens=144, layers=6, prune_layer=layer)
@@ -92,6 +110,8 @@ def test_compare_pairs_layers_on_the_same_questions(model: Llava) -> None:
     assert {layer: cell["keep"] for layer, cell in shown.items()} == {1: 57, 2: 36, 3: 0}
     assert [cell["accuracy"]["random"] for cell in shown.values()] == [0.5, 1.0, 0.25]
     assert shown[2]["latest minus this"]["random"][0] == -0.75
+    whole, texts = prefill_cost(model.config, text_tokens(("count",))), text_tokens(("count",))
+    assert shown[2]["flops"] == prefill_cost(model.config, texts, 2, 36) / whole
     assert result["collapse"]["layer"] == 2 and wins(result, "random")["clearly"] == [72]
     rules = {rule: by_rule(result, rule, "random", 72) for rule in ("first", "collapse", "latest", "best")}
     assert rules == {"first": 0.5, "collapse": 1.0, "latest": 0.25, "best": 1.0}

@@ -7,12 +7,13 @@ import scipy.stats
 from entropyprune_ref.evaluation.card import margin, model_card, shipped
 from entropyprune_ref.evaluation.plan import GROUND_TRUTH, Cell, Plan
 from entropyprune_ref.evaluation.run import Outcome
-from entropyprune_ref.evaluation.summary import chance, summarise
+from entropyprune_ref.evaluation.summary import cell_rows, chance, summarise
 from entropyprune_ref.evaluation.tables import (
     accuracy_by_kind,
     accuracy_by_scorer,
     collapse_table,
     drop_everything,
+    percent,
 )
 from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig
 from entropyprune_ref.world.questions import ask
@@ -53,6 +54,8 @@ def test_summarise_gives_accuracy_by_type_and_over_all(summary: dict) -> None:
     unpruned = cell(summary, "unpruned")
     assert unpruned["accuracy"][0] == pytest.approx(0.95)
     assert (unpruned["kinds"]["color"][0], unpruned["kinds"]["count"][0]) == (1.0, 0.9)
+    images = np.array([0.5] * 5 + [1.0] * 45)  # an image is the unit, not a kind of question
+    assert unpruned["accuracy"][1:] == pytest.approx(scipy.stats.norm.interval(0.95, 0.95, scipy.stats.sem(images)))
     low, high = scipy.stats.binomtest(45, 50).proportion_ci(method="wilson")
     assert unpruned["kinds"]["count"][1:] == pytest.approx((low, high))
     assert summary["questions"] == 100
@@ -115,6 +118,33 @@ def test_summarise_keeps_single_verdicts(summary: dict, outcome: Outcome) -> Non
     assert (bits[: 2 * IMAGES].reshape(IMAGES, 2) == outcome.correct[2]).all()
 
 
+def test_summarise_gives_mean_and_deviation_of_the_curves(summary: dict, outcome: Outcome) -> None:
+    shown = summary["curves"]["trained"]
+    assert shown["mean"] == pytest.approx(outcome.curves.mean(0)) and shown["sd"] == pytest.approx(
+        scipy.stats.tstd(outcome.curves, axis=0)
+    )
+
+
+def test_cells_are_paired_with_cells_of_their_own_layer(summary: dict) -> None:
+    """Of 4 images, at layers 1 and 2: the ground truth is right on 3 and 2, random on 1 and 0, nothing on 0 and 1."""
+    cells = [Cell(scorer, layer, 16) for scorer in (GROUND_TRUTH, "random") for layer in (1, 2)]
+    cells += [Cell("none kept", layer, 0) for layer in (1, 2)]
+    right = np.zeros((6, 4, 2), dtype=bool)
+    for row, count in enumerate((3, 2, 1, 0, 0, 1)):
+        right[row, :count] = True
+    rows = cell_rows(Outcome(cells, KINDS, right, np.ones(right.shape), np.ones((4, 4))), 144, 3, ("random",))
+    assert [row["minus random"][0] for row in rows[:2]] == [0.5, 0.5]
+    assert rows[1]["average"] == pytest.approx((2 * 144 + 16) / 3)
+    seed = {**summary, "cells": [summary["cells"][0], *rows]}
+    assert "| *none kept* | 25.0 |" in accuracy_by_scorer([seed], 2)
+    rows[1]["minus random"] = (0.75, 0.7, 0.8)
+    assert margin({**summary, "cells": rows}) == (2, 0.75)
+
+
+def test_percent_stays_between_none_and_all() -> None:
+    assert percent((1.0, 0.9, 1.1)) == "100.0 (90.0–100.0)" and percent((0.0, -0.1, 0.1)) == "0.0 (0.0–10.0)"
+
+
 def test_shipped_is_the_sharpest_of_the_good_ones(summary: dict) -> None:
     """The rule reads types of question and sharpness; a better scorer changes nothing."""
 
@@ -124,6 +154,7 @@ def test_shipped_is_the_sharpest_of_the_good_ones(summary: dict) -> None:
         return {**summary, "seed": number, "cells": cells, "collapse": {"trained": {"sharpness": sharpness}}}
 
     assert shipped([seed(0, 2.0, 0.98), seed(1, 3.0, 0.99), seed(2, 9.0, 0.979)])["seed"] == 1
+    assert shipped([seed(0, 4.0, 0.98), seed(1, 3.0, 0.99)])["seed"] == 0
     with pytest.raises(ValueError, match="at least 98% on every question type"):
         shipped([seed(2, 9.0, 0.97)])
 

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from entropyprune_ref.llava import Llava, LlavaConfig, Vocabulary, pixels
 from entropyprune_ref.llava.attention import attend, causal_mask
+from entropyprune_ref.llava.cache import LayerCache
 from entropyprune_ref.llava.decoder import RMSNorm, rotary_angles, rotate
 from entropyprune_ref.pruner import EntropyPrune
 from tests.helpers import (
@@ -307,6 +309,28 @@ def test_attend_of_half_precision_takes_the_softmax_in_float32(dtype: torch.dtyp
     assert error <= torch.finfo(dtype).eps * 0.5 + 1e-5
 
 
+class SoftmaxInputs(TorchDispatchMode):
+    """Notes the dtype of what enters every softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.ops.aten._softmax.default:
+            self.dtypes.append(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_attend_hands_the_softmax_float32_at_least(dtype: torch.dtype) -> None:
+    """On a CPU the kernel is wide inside and rounds once whatever it gets, so that no value could tell."""
+    queries = torch.ones(1, 1, 2, 4, dtype=dtype)
+    with SoftmaxInputs() as seen:
+        assert attend(queries, queries, queries, None, "explicit").dtype == dtype
+    assert seen.dtypes == [torch.float64 if dtype == torch.float64 else torch.float32]
+
+
 # States and queries
 
 
@@ -349,6 +373,56 @@ def test_decoding_with_the_cache_equals_the_whole_sequence_at_once(config: Llava
     states = masked_states(model, batch, torch.ones_like(batch.attended), 0, words)[-1][:, -5:]
     torch.testing.assert_close(steps, model.lm_head(model.decoder.norm(states)), **ROUNDING)
     assert out.cache.lengths() == [batch.ids.shape[1] + 5] * config.decoder.layers
+
+
+def test_positions_given_for_padding_do_not_matter() -> None:
+    config = tiny_config()
+    model, batch = random_llava(config), make_batch([[2, -1, 1], [1, -1]], config, 0, "left")
+    tokens = torch.tensor([[4], [5]])
+    logits = []
+    for anything in (0, 99):
+        positions = torch.where(batch.attended, batch.positions, anything)
+        out = model(batch.images, batch.ids, attended=batch.attended, positions=positions)
+        logits += [out.last_logits(), model.step(tokens, out.cache)[:, 0]]
+    for one, other in zip(logits[:2], logits[2:], strict=True):
+        torch.testing.assert_close(one, other, **ROUNDING)
+
+
+def test_a_prompt_of_one_word_goes_on_at_position_one() -> None:
+    attended = torch.tensor([[True, False], [True, True]])
+    out = random_llava(tiny_config())(None, torch.tensor([[4, 5], [4, 5]]), attended=attended)
+    assert out.cache.next_positions.tolist() == [1, 2]
+
+
+def test_one_reading_can_be_resumed_many_times() -> None:
+    config = tiny_config()
+    model, batch = random_llava(config), make_batch([[2, -1, 1], [1, -1]], config, 0)
+    reading = model.read(batch.images, batch.ids, 1, batch.attended, batch.positions)
+    lengths, kept = reading.cache.lengths(), batch.attended.clone()
+    kept[:, ::2] &= ~batch.visual[:, ::2]
+    first, whole, second = model.resume(reading, kept), model.resume(reading), model.resume(reading, kept)
+    assert reading.cache.lengths() == lengths and len(reading.cache.spans) == 1
+    assert torch.equal(first.logits, second.logits) and first.cache.lengths() == second.cache.lengths()
+    model.step(torch.tensor([[4], [5]]), first.cache)
+    assert second.cache.lengths() != first.cache.lengths() and torch.equal(
+        model.step(torch.tensor([[4], [5]]), whole.cache),
+        model.step(torch.tensor([[4], [5]]), model.resume(reading).cache),
+    )
+
+
+def test_decoder_gives_queries_and_keys_of_the_tokens_it_was_given_not_of_the_cache() -> None:
+    decoder = random_llava(tiny_config()).decoder
+    hidden = torch.randn(1, 5, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    positions, seen = torch.arange(5)[None], torch.ones(1, 5, dtype=torch.bool)
+    whole = decoder(hidden, positions, causal_mask(seen, 5, hidden.device), range(3))
+    cache = [LayerCache() for _ in range(3)]
+    parts = [
+        decoder(hidden[:, a:b], positions[:, a:b], causal_mask(seen[:, :b], b - a, hidden.device), range(3), cache)
+        for a, b in ((0, 2), (2, 5))
+    ]
+    for name in ("queries", "keys"):
+        joined = torch.cat([getattr(part, name) for part in parts], dim=2)
+        torch.testing.assert_close(joined, getattr(whole, name), **ROUNDING)
 
 
 @pytest.mark.parametrize("padding", ["left", "right", "anywhere"])
@@ -456,6 +530,14 @@ def test_generate_answers_in_words() -> None:
     assert len(answer.texts) == 2 and any(answer.texts)
 
 
+def test_pixels_put_colours_first_and_leave_rows_and_columns() -> None:
+    images = torch.arange(2 * 4 * 5 * 3, dtype=torch.uint8).reshape(2, 4, 5, 3)
+    values = pixels(images)
+    assert values.shape == (2, 3, 4, 5)
+    for image, color, row, column in ((0, 0, 0, 1), (1, 2, 3, 4), (1, 1, 2, 0)):
+        assert values[image, color, row, column] == images[image, row, column, color] / 127.5 - 1
+
+
 def test_pixels_lie_between_minus_one_and_one() -> None:
     """Channels first; 0 is -1 and 255 is 1."""
     image = torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8)
@@ -479,6 +561,15 @@ def test_save_and_load_give_the_same_model(dtype: torch.dtype, tmp_path: Path) -
     assert torch.equal(prefill(again, batch).logits, prefill(model, batch).logits)
 
 
+def test_save_takes_weights_that_are_views(tmp_path: Path) -> None:
+    model = random_llava(tiny_config())
+    weight = model.lm_head.weight
+    model.lm_head.weight = torch.nn.Parameter(weight.mT.contiguous().mT, requires_grad=False)
+    assert not model.lm_head.weight.is_contiguous()
+    model.save(tmp_path / "model.safetensors")
+    assert torch.equal(Llava.from_pretrained(tmp_path / "model.safetensors").lm_head.weight, weight)
+
+
 def test_save_leaves_what_was_there_if_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file under the final name is always whole: it is written beside it, then moved."""
     path = tmp_path / "model.safetensors"
@@ -492,7 +583,7 @@ def test_save_leaves_what_was_there_if_it_fails(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("entropyprune_ref.llava.weights.save_file", fails_half_way)
     with pytest.raises(OSError, match="disk full"):
         random_llava(tiny_config(), 1).save(path)
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]
 
 
 @given(configs())

@@ -186,7 +186,7 @@ def _skip(session: Path, tree: Path) -> None:
 def _config(room: Room, command: str) -> str:
     paths = json.dumps([f"entropyprune_ref/{module}" for module in room.modules])
     return (
-        f'[cosmic-ray]\nmodule-path = {paths}\ntimeout = 300.0\nexcluded-modules = []\ntest-command = "{command}"\n'
+        f'[cosmic-ray]\nmodule-path = {paths}\ntimeout = 3600.0\nexcluded-modules = []\ntest-command = "{command}"\n'
         '[cosmic-ray.distributor]\nname = "local"\n'
     )
 

@@ -118,7 +118,6 @@ BY_HAND: dict[str, list[Change]] = {
         ("cache = reading.cache.copy()", "cache = reading.cache"),
         ("prefill.cache.copy()", "prefill.cache"),
         ("    @torch.no_grad()\n", ""),
-        ("ended = ended | (token == end)", "ended = token == end"),
         ("token = token.masked_fill(ended, end)", "pass"),
         ("images.to(self.device, self.dtype)", "images.to(self.device)"),
         ("rest.hidden] if trace.states", "self.decoder.norm(rest.hidden)] if trace.states"),
@@ -307,7 +306,6 @@ BY_HAND: dict[str, list[Change]] = {
         (" * r.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]", ""),
         ("_orthogonal(1, queries.shape[1], generator)", "_orthogonal(len(queries), queries.shape[1], generator)"),
         ("queries.gather(0, deals[..., None]", "queries.gather(0, deals[:, :1, None]"),
-        ("basis.mT @ centred", "basis.mT @ queries"),
         ("_orthogonal(count, heads - 1, generator)", "_orthogonal(1, heads - 1, generator)"),
     ],
     "evaluation/counting.py": [

@@ -71,7 +71,11 @@ function input(value) {
 // linear algebra
 
 const sum = (xs) => xs.reduce((a, b) => a + b, 0);
-const dot = (a, b) => sum(a.map((x, i) => x * b[i]));
+const dot = (a, b) => {
+  let total = 0;
+  for (let i = 0; i < a.length; i++) total += a[i] * b[i];
+  return total;
+};
 const range = (n) => Array.from({ length: n }, (_, i) => i);
 
 /** The matrices that the last two axes of an array hold, as lists of rows. */
@@ -93,7 +97,7 @@ const gram = (rows) => rows.map((a) => rows.map((b) => dot(a, b)));
 
 /** Eigenvalues of a symmetric matrix by cyclic Jacobi rotations. */
 function eigenvalues(matrix) {
-  const a = matrix.map((row) => [...row]);
+  const a = matrix.map((row) => Float64Array.from(row));
   const n = a.length;
   for (let sweep = 0; sweep < 60; sweep++) {
     let off = 0;
@@ -106,9 +110,17 @@ function eigenvalues(matrix) {
         const t = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.hypot(theta, 1));
         const c = 1 / Math.hypot(t, 1);
         const s = t * c;
-        const turned = (x, y) => [c * x - s * y, s * x + c * y];
-        for (let k = 0; k < n; k++) [a[k][p], a[k][q]] = turned(a[k][p], a[k][q]);
-        for (let k = 0; k < n; k++) [a[p][k], a[q][k]] = turned(a[p][k], a[q][k]);
+        for (const row of a) {
+          const x = row[p], y = row[q];
+          row[p] = c * x - s * y;
+          row[q] = s * x + c * y;
+        }
+        const first = a[p], second = a[q];
+        for (let k = 0; k < n; k++) {
+          const x = first[k], y = second[k];
+          first[k] = c * x - s * y;
+          second[k] = s * x + c * y;
+        }
       }
     }
   }

@@ -14,7 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entropyprune_ref import collapse, collapse_layer
+from entropyprune_ref import collapse_layer
+from entropyprune_ref.collapse.curves import drops_of
 from entropyprune_ref.oracle import CONTRACTS, SIZES, check
 from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.inputs import curves
@@ -241,7 +242,7 @@ def test_acceptable_layers_are_one_where_the_margin_is_wide(dtype: torch.dtype, 
 @given(dtypes, st.data())
 def test_tie_floor_is_that_of_the_reference(dtype: torch.dtype, data: st.DataObject) -> None:
     curve = built(data.draw(any_curve(dtype)), dtype)
-    assert float(tie_floor(curve)) == collapse._drops(curve)[1]
+    assert float(tie_floor(curve)) == drops_of(curve)[1]
 
 
 def test_acceptable_layers_by_hand() -> None:
@@ -400,8 +401,8 @@ ANSWERS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_is_no_layer_is_reported_as_that(name: str) -> None:
     answer, law = ANSWERS[name]
-    failures = check("collapse_layer", lambda curve: answer, size="quick", shrink=False).failures
-    assert law in {failure.law for failure in failures}
+    failure = judged(LAWS["after the drop"], lambda curve: answer, setting(), SIZES["quick"], shrink=False).failure
+    assert failure is not None and failure.law == law
 
 
 def test_an_answer_that_cannot_be_read_is_reported() -> None:

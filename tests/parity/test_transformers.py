@@ -354,6 +354,12 @@ def test_from_transformers_translates_every_size() -> None:
     assert (vision.image_size, vision.patch_size, vision.patches, config.image_token) == (12, 4, 9, IMAGE_TOKEN)
 
 
+def test_from_transformers_takes_any_placeholder() -> None:
+    config = their_config(SHAPES["grouped"])
+    config.image_token_id = 9
+    assert Llava.from_transformers(LlavaForConditionalGeneration(config)).config.image_token == 9
+
+
 @pytest.mark.parametrize("theta", [100.0, 1e6])
 @torch.no_grad()
 def test_rotary_base_and_norm_epsilon_are_taken_over(theta: float, wide: None) -> None:

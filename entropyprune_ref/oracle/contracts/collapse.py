@@ -25,6 +25,7 @@ from ..inputs.curves import (
 )
 from ..tolerances import acceptable_layers
 from ..trial.answers import shown, whole_number
+from ..trial.memory import remembered
 from ..trial.trial import Trial
 from .contract import Contract, Law, Named
 
@@ -47,7 +48,7 @@ def _layer(trial: Trial, answer: Any, layers: int) -> int | None:
 def _judged(trial: Trial, curves: Tensor) -> None:
     """The candidate's layer is one that rounding can explain."""
     layer = _layer(trial, trial.call(curves), curves.shape[-1] - 1)
-    accepted = acceptable_layers(curves, trial.setting.computes_in)
+    accepted = remembered(trial, lambda: acceptable_layers(curves, trial.setting.computes_in))
     if accepted[layer or 0]:
         return
     expected = collapse_layer(curves)

@@ -76,7 +76,9 @@ LARGEST = DecoderSize(layers=126, hidden=16_384, heads=128, kv_heads=8, head_dim
 WIDE_HEADS = DecoderSize(layers=46, hidden=4608, heads=32, kv_heads=16, head_dim=256, mlp=36_864, vocabulary=256_000)
 """Of 405B and 27B parameters."""
 
-ODD = DecoderSize(layers=77, hidden=3301, heads=69, kv_heads=69, head_dim=71, mlp=2777, vocabulary=99, mlp_matrices=2)
+ODD = DecoderSize(
+    layers=77, hidden=3301, heads=151, kv_heads=151, head_dim=173, mlp=2777, vocabulary=99, mlp_matrices=2
+)
 """Of no model: no size is a multiple of a block."""
 
 

@@ -216,7 +216,7 @@ def _law(name: str, family: str, *judges: Judge, inject: bool = False, **options
         for part in judges:
             part(answer)
 
-    return Law(name, STATEMENTS[name], cases, judge, first=3)
+    return Law(name, STATEMENTS[name], cases, judge, first=6)
 
 
 _GIVEN = (_as_given, _arithmetic)

@@ -104,7 +104,7 @@ SELECT_TOKENS = Contract(
             "so they are of as many tokens as images and videos have, and in order",
             real,
             _same_positions,
-            first=5,
+            first=7,
         ),
         _law(
             "negative scores",

@@ -38,7 +38,7 @@ class Setting:
     dtype: torch.dtype = torch.float64
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     arrays: str = "torch"
-    time_limit: int | float = 10.0
+    time_limit: int | float = 30.0
     seed: int = 0
     claimed: torch.dtype | None = None
 

@@ -300,7 +300,7 @@ def _two_layers(draw: Draw, layers: int) -> tuple[int, int]:
 
 
 def real(setting: Setting) -> list[Case]:
-    """As deep as language models of 0.5B to 72B are, up to a thousand samples; the drop late, or of few samples."""
+    """As deep as language models of 0.5B to 72B are, up to 5,000 samples; the drop late, of few samples, or small."""
     seed = setting.seed % 2**16
     deep = [
         Case("late drop", {"drops": [[1, -1, 0, 5]], "before": layers - 4, "times": samples})
@@ -320,8 +320,15 @@ def real(setting: Setting) -> list[Case]:
         for sample in (0, 5, 70, 300, 1099, *(edge + by for edge in EDGES for by in (-1, 0)))
         for drop in (1500, 800)
     ]
+    long = {"samples": 5000, "few": 904, "layers": 8, "first": 7, "second": 3, "drop": 8, "share": 1.25}
+    opposed = [[9, 0, 3, 0], [-9, 0, 3, 0], [9, 0, 3, 0], [-9, 0, 2, 0]]
+    others = [
+        Case("two camps", long),
+        Case("disagreeing samples", {"drops": opposed, "before": 20, "times": 8}),
+        Case("two drops", {"drops": [[3, 0, 7, -1]], "power": -13 if setting.dtype == torch.float16 else -30}),
+    ]
     noisy = {"samples": 200, "layers": 80, "rate": 0.05, "noise": 0.1, "seed": seed, "axis": True}
-    return [*deep, *camps, Case("noisy decay", noisy), *pairs, *ones]
+    return [*deep, *camps, Case("noisy decay", noisy), *pairs, *ones, *others]
 
 
 EDGES = (8, 16, 32, 64, 128, 256, 1024)

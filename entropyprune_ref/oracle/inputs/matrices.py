@@ -164,13 +164,17 @@ def _tail(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
 def _as_in_models(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
     """Magnitudes as queries of trained models have them.
 
-    A vector that all rows share, a few features that are 16 times the others, stacks over two orders of magnitude: sums
-    of squares leave the range of float16, entries do not.
+    A vector that all rows share, a few features that are 16 times the others, a few rows that are 8 times the others or
+    more (the first, to which everything attends, the last, and some between), stacks over two orders of magnitude:
+    sums of squares leave the range of float16, entries do not.
     """
-    width, stack = shape[-1], (*shape[:-2], 1, 1)
+    (rows, width), stack = shape[-2:], (*shape[:-2], 1, 1)
+    heavy = torch.where(torch.rand(rows, 1, generator=generator) < 0.02, 8.0, 1.0).double()
+    heavy[[0, -1]] = max(8.0, math.sqrt(rows) / 2)
     features = torch.where(torch.rand(width, generator=generator) < 0.05, 16.0, 1.0).double()
     size = 2.0 ** (4 * torch.rand(stack, generator=generator, dtype=torch.float64) - 1)
-    return ((_normal(shape, generator) + 2 * _normal((*stack[:-1], width), generator)) * features * size).to(dtype)
+    own = heavy * _normal(shape, generator)
+    return ((own + 2 * _normal((*stack[:-1], width), generator)) * features * size).to(dtype)
 
 
 def _zero_rows(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, zeros: int) -> Tensor:
@@ -236,7 +240,9 @@ def matrices(
     elif family == "power law":
         numbers["exponent"] = draw(st.sampled_from([1.0, 0.5, 2.0]), label="exponent")
     elif family == "tail":
-        numbers["share"] = draw(st.sampled_from([0.1, 1e-2, 1e-3]), label="share")
+        finest = [2.0**bits * torch.finfo(setting.computes_in).eps for bits in (3, 7)]  # that rounding leaves visible
+        shares = [share for share in (0.1, 1e-2, 1e-3, *finest) if share < 0.5]
+        numbers["share"] = draw(st.sampled_from(shares), label="share")
     elif family in ("equal eigenvalues", "near-degenerate"):  # as many as there can be, and one less, as often as any
         one = st.one_of(st.integers(1, rank), st.sampled_from([rank, max(1, rank - 1)]))
         numbers["rank"] = draw(one, label="rank")

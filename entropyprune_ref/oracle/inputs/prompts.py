@@ -22,8 +22,8 @@ from .sizes import rungs
 
 FAMILIES = ("ordinary", "given positions", "padded", "several images", "grouped queries", "no image", "mixed")
 
-FAR = (254, 255, 2047, 2048, 4096, 32_767, 32_768, 40_000)
-"""First positions behind which rotary tables end, or 16 bits."""
+FAR = (254, 255, 2047, 2048, 4096, 32_767, 32_768, 40_000, 65_535, 131_071)
+"""First positions behind which rotary tables end, or 16 or 17 bits."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,7 @@ def _built(
     attended = torch.tensor([slot is not None for slot in slots])
     image_index = torch.tensor([-1 if slot is None else slot for slot in slots])
     jumps = torch.randint(1, stride + 1, (len(slots),), generator=generator) * attended
+    idle = torch.arange(len(slots)) * 7919 % (2 * (start + int(jumps.sum())) + 9)  # of padding: any number will do
     visual = torch.nonzero(image_index >= 0).flatten()
     chosen = visual[torch.randperm(len(visual), generator=generator)[:keep]]
     text = torch.nonzero(attended & (image_index < 0)).flatten()
@@ -180,7 +181,7 @@ def _built(
         },
         sizes=sizes,
         embeddings=laid_out(torch.randn(len(slots), hidden, generator=generator, dtype=torch.float64).to(dtype), view),
-        positions=(start + jumps.cumsum(0) - jumps[attended][0]).clamp(min=0),
+        positions=torch.where(attended, start + jumps.cumsum(0) - jumps[attended][0], idle),
         image_index=image_index,
         attended=attended,
         prune_layer=prune_layer,
@@ -272,18 +273,28 @@ VIEWS = ("transposed", "strided", "offset", "leading strided")
 
 
 def real(setting: Setting) -> list[Case]:
-    """Long prompts, positions beyond 2,048 and 32,768, deep and wide decoders; the first three are quick."""
+    """Long prompts, positions beyond 2,048, 32,768 and 131,072, deep and wide decoders; the first six are quick."""
     common = {"hidden": 16, "heads": 4, "kv_heads": 2, "head_dim": 4, "mlp": 12, "vocabulary": 9, "rope_theta": 10000.0}
     wide = {"layers": 2, "layout": [-9, 3, -70, 4], "prune_layer": 1, "keep": 41, "steps": 2, "hidden": 330, "mlp": 330}
     sizes = [
         {"layers": 9, "layout": [8, -288, 12], "prune_layer": 2, "keep": 83, "steps": 2},
-        {"layers": 10, "layout": [3, -144, 2, -77, 9], "prune_layer": 9, "keep": 60, "start": 2049, "stride": 3},
-        {"layers": 9, "layout": [5, -200, 7], "prune_layer": 5, "keep": 40, "start": 32_768, "steps": 1},
-        {"layers": 12, "layout": [35, -576, 20], "prune_layer": 2, "keep": 166, "steps": 3},
-        {"layers": 9, "layout": [5, *[-64] * 8, 7], "prune_layer": 1, "keep": 100, "stride": 2, "steps": 1},
-        {"layers": 3, "layout": [40, -1100, 30], "prune_layer": 2, "keep": 1050, "steps": 1},
+        {
+            "layers": 12,
+            "layout": [3, -44, 2, *[-13] * 11, 9],
+            "prune_layer": 11,
+            "keep": 60,
+            "start": 2049,
+            "stride": 3,
+        },
+        {"layers": 3, "layout": [5, -120, 7], "prune_layer": 1, "keep": 40, "stride": 2400, "steps": 1},
+        {"layers": 2, "layout": [40, -1100, 30], "prune_layer": 1, "keep": 1050, "steps": 3, "heads": 2},
         {**wide, "heads": 3, "kv_heads": 1, "head_dim": 290, "vocabulary": 1100},
         {**wide, "heads": 75, "kv_heads": 75, "hidden": 70, "mlp": 1030},
+        {"layers": 9, "layout": [5, -200, 7], "prune_layer": 5, "keep": 40, "start": 32_700, "steps": 1},
+        {"layers": 12, "layout": [35, -576, 20], "prune_layer": 2, "keep": 166, "steps": 3},
+        {"layers": 9, "layout": [5, *[-64] * 8, 7], "prune_layer": 1, "keep": 100, "stride": 2, "steps": 1},
+        {"layers": 66, "layout": [3, -9, 4], "prune_layer": 64, "keep": 5, "steps": 1},
+        {"layers": 2, "layout": [60, -4200, 50], "prune_layer": 1, "keep": 2100, "steps": 2, "heads": 2, "kv_heads": 1},
     ]
     rest: dict[str, Any] = {"padding": [0, 0, 11], "start": 0, "stride": 1, "steps": 0, "norm_eps": 1e-5}
     seed = setting.seed % 2**16

@@ -20,6 +20,9 @@ SMALL = 9
 WORK = 2**21
 """Most multiply-adds of one product of a drawn matrix with itself."""
 
+EIGENVALUES = 2**32
+"""Most of the third powers of the larger sides of a stack: a candidate may take the eigenvalues of either side."""
+
 
 def small(least: int = 1) -> st.SearchStrategy[int]:
     """Sizes up to `SMALL`."""
@@ -68,6 +71,8 @@ def shapes(
     batch = draw(st.lists(st.integers(1, 3), min_size=axes, max_size=3), label="batch")
     if large == "leading" and batch:
         batch[draw(st.integers(0, len(batch) - 1), label="large axis")] = draw(rungs(2049), label="large size")
-    while math.prod(batch) * height * width > 2**18 and max(batch, default=1) > 1:
+    while max(batch, default=1) > 1 and (
+        math.prod(batch) * height * width > 2**18 or math.prod(batch) * max(height, width) ** 3 > EIGENVALUES
+    ):
         batch[batch.index(max(batch))] = 1
     return batch, height, width

@@ -47,7 +47,7 @@ def check(
     arrays: str = "torch",
     size: str = "default",
     seed: int = 0,
-    time_limit: int | float = 10.0,
+    time_limit: int | float = 30.0,
     memory_limit: int | float = 8.0,
     isolate: bool = False,
     expected_failures: Mapping[str, str] | None = None,
@@ -133,7 +133,7 @@ def excused(chosen: Contract, expected_failures: Mapping[str, str] | None) -> di
     return dict(expected_failures or {})
 
 
-MOST_HANGS = 3
+MOST_HANGS = 2
 """Laws that an isolated candidate may break by taking too long before the check ends: each costs the time limit."""
 
 
@@ -177,7 +177,7 @@ def replay(
     computes_in: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
     arrays: str = "torch",
-    time_limit: int | float = 10.0,
+    time_limit: int | float = 30.0,
     memory_limit: int | float = 8.0,
     isolate: bool = False,
 ) -> None:

@@ -24,7 +24,7 @@ def parametrize_with_checks(
     arrays: str = "torch",
     size: str = "default",
     seed: int = 0,
-    time_limit: int | float = 10.0,
+    time_limit: int | float = 30.0,
     memory_limit: int | float = 8.0,
     isolate: bool = False,
     expected_failures: Mapping[str, str] | None = None,

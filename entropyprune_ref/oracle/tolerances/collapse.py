@@ -80,12 +80,12 @@ def acceptable_layers(curves: Float[Tensor, "*samples states"], computes_in: tor
     means = _exact_means(_rows(curves))
     drops = [before - after for before, after in pairwise(means)]
     error, floor, largest = drop_error(curves, computes_in), tie_floor(curves), max(drops)
-    found = largest > -error
+    found, least = largest > -error, largest - floor - 2 * error
     accepted = [largest <= floor + error]
-    for layer, drop in enumerate(drops):
-        close = drop >= largest - floor - 2 * error
-        first = all(earlier < drop + 2 * error for earlier in drops[:layer])
-        accepted.append(found and close and first)
+    earlier = drops[0] - 2 * error - 1  # no drop yet
+    for drop in drops:
+        accepted.append(found and drop >= least and earlier < drop + 2 * error)
+        earlier = max(earlier, drop)
     return accepted
 
 
