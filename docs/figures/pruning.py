@@ -9,7 +9,7 @@ LAYERS, TEXT, VISUAL, KEPT, PRUNE = 6, (3, 4), 9, 3, 2
 
 
 def on_an_image() -> Figure:
-    """The picture of the start page in a file of its own: the other, once it is known, would be loaded although hidden."""
+    """The picture of the start page in a file of its own, so that a hidden one is never loaded from what is known."""
     return method()
 
 
