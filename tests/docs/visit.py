@@ -132,7 +132,7 @@ def _visit_share(
                 _resize(tab, width)
                 found = tab.run(FAULTS)
                 if page not in weights:
-                    asked, wrong = _heard(tab, root)
+                    asked, wrong = _heard(tab, root, page)
                     requests += len(asked)
                     found += [*wrong, *_strange(tab.run(GLYPHS))]
                     weights[page] = sum(_size(folder, address) for address in asked)
@@ -146,7 +146,7 @@ def _visit_share(
                         for rule, count, target, html in tab.run(RUN_AXE)
                     ]
                 faults += [Fault(kind, page, f"{scheme} {device}", where) for kind, where in found]
-            asked, wrong = _heard(tab, root)
+            asked, wrong = _heard(tab, root, page)
             requests += len(asked)
             faults += [Fault(kind, page, "any", where) for kind, where in wrong]
     return faults, requests, weights
@@ -175,8 +175,16 @@ def _resize(tab: chromium.Tab, width: int) -> None:
     tab.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
 
 
-def _heard(tab: chromium.Tab, root: str) -> tuple[set[str], list[tuple[str, str]]]:
-    """What was asked for since the last call, from the root of the site, and what was wrong there or on the console."""
+def _heard(tab: chromium.Tab, root: str, page: str) -> tuple[set[str], list[tuple[str, str]]]:
+    """What a page asked for since the last call, from the root of the site, and what was wrong there or on the console.
+
+    What the page before asked for late is told by its address, and left out.
+    """
+
+    def of_this(document: str) -> bool:  # or of a worker, whose document is its own script
+        address = urllib.parse.urldefrag(document).url
+        return address == root + page or not address.endswith(".html")
+
     requests: set[str] = set()
     wrong: list[tuple[str, str]] = []
     heard = ("Network.requestWillBeSent", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
@@ -184,7 +192,7 @@ def _heard(tab: chromium.Tab, root: str) -> tuple[set[str], list[tuple[str, str]
         match event["method"]:
             case "Network.requestWillBeSent":
                 url = event["request"]["url"]
-                if url.startswith(root):
+                if url.startswith(root) and of_this(event["documentURL"]):
                     requests.add(urllib.parse.urlsplit(url).path.lstrip("/"))
                 if not url.startswith((root, "data:", "blob:")):
                     wrong.append(("foreign", url))
