@@ -14,8 +14,8 @@ TESTS ?=
 ROOMS ?=
 QUICK := tests/test_gram.py tests/test_entropy.py tests/test_entropy_laws.py tests/test_scoring.py tests/test_collapse.py \
 	tests/test_pruning.py tests/test_flops.py tests/test_scorers.py tests/test_arguments.py tests/llava
-# one thread a worker: pytest runs as many workers as there are cores
-TESTING := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1
+# one thread a worker: pytest runs as many workers as there are cores; compiled modules are kept for the next process
+TESTING := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=
 OLDEST := .venv-oldest
 
 .PHONY: demo test test-quick test-explore test-oldest mutate lint bench train docs docs-serve docs-check clean

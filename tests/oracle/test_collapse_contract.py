@@ -289,7 +289,7 @@ VARIANTS: dict[str, Callable[[torch.Tensor], Any]] = {
 }
 
 
-IN_SHORT = [(name, DTYPES[(number + by) % 4]) for number, name in enumerate(VARIANTS) for by in (0, 2)]
+IN_SHORT = [(name, DTYPES[number % 4]) for number, name in enumerate(VARIANTS)]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_correct_detectors_never_fail(name: str, dtype: torch.dtype) -> None:
     assert report.passed, str(report)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float16"] if SIZE == "quick" else ["float64", "float32", "float16"])
 def test_a_correct_detector_of_numpy_never_fails(dtype: str) -> None:
     def candidate(curve: np.ndarray) -> np.int64 | None:
         mean = curve.reshape(-1, curve.shape[-1]).mean(0)
