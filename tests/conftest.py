@@ -49,6 +49,16 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+END_TO_END = {"hf", "parity", "real"}
+"""Folders of tests in which shapes are not checked once more: each function has tests of its own."""
+
+
+@pytest.fixture(autouse=True)
+def _end_to_end_is_not_slowed_by_shape_checks(request: pytest.FixtureRequest) -> None:
+    if request.path.parent.name in END_TO_END:
+        request.getfixturevalue("own_checks")
+
+
 @pytest.fixture
 def own_checks() -> Iterator[None]:
     """Lets bad arguments through to the function: the run-time shape checks of the test suite would stop them first."""

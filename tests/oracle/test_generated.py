@@ -57,10 +57,10 @@ def test_the_table_of_generated_bugs_is_of_these_and_none_is_missed() -> None:
 
 
 def test_a_sample_of_the_generated_bugs_is_caught_today() -> None:
-    """Twelve of them; all are: entropyprune-ref check --self-test --all."""
+    """Eight of them; all are: entropyprune-ref check --self-test --all."""
     record = tabled.recorded()
     names = [entry.name for entry in sample() if entry.name not in record["equivalent"] and not_dear(entry)]
-    for name in drawn(names, 12):
+    for name in drawn(names, 8):
         entry = generated_by_name(name)
         assert selftest.caught_by(entry.implementation(), tabled.setting_of(entry), first=tabled.FIRST), name
 
