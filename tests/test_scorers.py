@@ -195,6 +195,38 @@ def test_rivals_accept_a_row_without_image_and_a_row_without_anything(scorer: Sc
 # Random and uniform.
 
 
+SCORERS = {**RIVALS, "token-entropy": EntropyScorer()}
+
+
+@pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS)
+def test_scorers_read_text_if_they_say_so_and_only_then(scorer: Scorer) -> None:
+    """What stands behind the image is another question: all questions about it can share one reading, or cannot."""
+    asked, other = (view_of([[-1, 0, 0, 0, 0, 0, -1, -1]], seed) for seed in (0, 1))
+    image = asked.image_index[0] >= 0
+    for name in ("hidden", "queries", "keys"):
+        tokens, same = (getattr(view, name)[0].movedim(-2, 0) for view in (other, asked))
+        tokens[:6] = same[:6]
+    differ = bool((scorer(asked)[0, image] - scorer(other)[0, image]).abs().max() > 1e-6)
+    assert differ == scorer.reads_text
+
+
+def test_scorers_have_the_defaults_that_tables_are_made_with() -> None:
+    assert (Random().seed, Duplication().pivots) == (0, 4)
+
+
+def test_given_tokens_cannot_be_changed() -> None:
+    given_tokens = GivenTokens(torch.ones(1, 2, dtype=torch.bool))
+    assert repr(given_tokens).startswith("GivenTokens(kept=tensor(")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        given_tokens.kept = torch.zeros(1, 2, dtype=torch.bool)  # type: ignore[misc]
+
+
+def test_token_entropy_reads_queries_before_rotary_embedding_where_they_are_shown() -> None:
+    view, other = (view_of([[-1, 0, 0, 0, -1]], seed) for seed in (0, 1))
+    shown = dataclasses.replace(view, unrotated=other.queries)
+    assert torch.equal(EntropyScorer()(shown), EntropyScorer()(other))
+
+
 @given(seeds, seeds, st.integers(8, 60))
 def test_random_repeats_itself_and_changes_with_the_seed(one: int, other: int, tokens: int) -> None:
     view = view_of([[0] * tokens], seed=0)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from entropyprune_ref.llava import Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
 from entropyprune_ref.llava.weights import FORMAT
 from entropyprune_ref.pruner import EntropyPrune
+from entropyprune_ref.pruning import PrunePlan
 from entropyprune_ref.scorers import UniformStride
 from entropyprune_ref.scoring import PAPER
 from tests.helpers import WORDS, make_batch, random_llava, tiny_config
@@ -176,6 +177,28 @@ def test_llava_refuses_a_pruner_that_leaves_nothing(model: Llava) -> None:
         ValueError,
         message,
     )
+
+
+def test_llava_names_the_first_prompt_of_which_nothing_is_left(model: Llava) -> None:
+    batch = make_batch([[2, -1], [-1], [-1]], CONFIG, 0)
+    refused(
+        lambda: model(batch.images, batch.ids, attended=batch.attended, pruner=EntropyPrune(1, 0)),
+        ValueError,
+        "keep must be at least 1 for a prompt without text, got 0 in prompt 1",
+    )
+
+
+def test_plans_of_a_batch_without_an_image_need_a_layer_that_exists() -> None:
+    text = torch.full((2, 3), -1)
+    assert EntropyPrune(3, 5).plans(text, 4) == [PrunePlan(3, 0)] * 2
+    assert EntropyPrune(1, 5).plans(text, 2) == [PrunePlan(1, 0)] * 2
+    with pytest.raises(ValueError, match="layer must be between 1 and 3, got 4"):
+        EntropyPrune(4, 5).plans(text, 4)
+
+
+def test_only_keep_is_a_budget_by_position() -> None:
+    pruner = EntropyPrune(2, 5, PAPER)
+    assert (pruner.keep, pruner.convention, pruner.average, pruner.ratio) == (5, PAPER, None, None)
 
 
 def test_llava_refuses_rows_that_would_be_pruned_at_different_layers(model: Llava) -> None:
