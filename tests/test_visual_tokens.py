@@ -36,6 +36,7 @@ from entropyprune_ref.flops import (
     pruned_prefill_flops,
     tiled_image,
 )
+from entropyprune_ref.flops.visual import QWEN_2_5_VL_PIXELS
 from entropyprune_ref.hf import anatomy, pruned
 
 LLAMA = {"vocab_size": 32_064}
@@ -182,7 +183,10 @@ def test_block_grid_takes_the_pixels_of_the_published_checkpoints_by_default() -
     published = (3136, 12_845_056)  # min_pixels and max_pixels of their preprocessor_config.json
     for height, width in ((20, 20), (55, 57), (3584, 3584), (3600, 3600), (4000, 5000)):
         assert block_grid(height, width) == block_grid(height, width, pixels=published)
+    assert published == QWEN_2_5_VL_PIXELS
     assert block_grid(28, 28, pixels=(1, 784)) == (1, 1)
+    assert block_grid(28, 5600) == block_grid(5600, 28)[::-1]  # a factor of 200 is the most that there may be
+    assert tiled_image(1, 1, tile=1, patch=1, canvases=[(1, 1)]).tokens == 3
 
 
 def test_tiled_image_of_llava_next_has_the_counts_worked_by_hand() -> None:
@@ -213,6 +217,8 @@ def test_tiled_image_of_llava_next_has_the_counts_worked_by_hand() -> None:
         (lambda: tiled_image(5, 5, canvases=[(336, 400)]), "canvases must be pairs of multiples of tile"),
         (lambda: tiled_image(5, 5, canvases=[]), "canvases must be"),
         (lambda: block_grid(5, 0), "width must be"),
+        (lambda: tiled_image(5, 5, tile=0), "tile must be at least 1, got 0"),
+        (lambda: tiled_image(5, 5, patch=0), "patch must be between 1 and 336, got 0"),
         (lambda: block_grid(1, 201), "height and width must differ by at most a factor of 200, got 1 × 201"),
     ],
 )

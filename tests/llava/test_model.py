@@ -4,6 +4,7 @@ That the architecture is LLaVA's is tested in `tests/parity/test_transformers.py
 `tests/llava/test_pruning.py`.
 """
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from entropyprune_ref.llava import Llava, LlavaConfig, Vocabulary, pixels
+from entropyprune_ref.llava import Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
 from entropyprune_ref.llava.attention import attend, causal_mask
 from entropyprune_ref.llava.cache import LayerCache
 from entropyprune_ref.llava.decoder import RMSNorm, rotary_angles, rotate
@@ -597,3 +598,11 @@ def test_config_sizes_by_hand() -> None:
     size = config.decoder
     assert (size.layers, size.hidden, size.heads, size.kv_heads, size.head_dim, size.mlp) == (3, 12, 4, 2, 6, 10)
     assert (size.vocabulary, size.mlp_matrices) == (12, 3)
+
+
+def test_sizes_by_default_are_those_of_the_bundled_model() -> None:
+    config = Llava.from_pretrained().config
+    assert config.vision == VisionConfig()
+    default = LlavaConfig(vision=config.vision, decoder=config.decoder, vocabulary=config.vocabulary)
+    assert config == default
+    assert inspect.signature(Llava.generate).parameters["max_new_tokens"].default == 8
