@@ -92,6 +92,7 @@ def test_check_is_deterministic() -> None:
     assert [verdict.cases for verdict in first.verdicts] == [verdict.cases for verdict in second.verdicts]
 
 
+@pytest.mark.skipif(not hasattr(providers, "_local_constants"), reason="this release of hypothesis draws none")
 def test_check_draws_the_same_in_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hypothesis draws constants of whatever modules are imported: here, of one that has just been."""
     constants = providers._local_constants
