@@ -78,7 +78,7 @@ def test_power_is_recorded_for_settings_of_this_catalogue() -> None:
     record = power.recorded()
     assert record["catalogue"] == selftest.digest(), "run: entropyprune-ref check --self-test --all --report FILE"
     settings = {power.key(setting): setting for setting in selftest.settings()}
-    assert set(record["settings"]) <= set(settings)
+    assert set(record["settings"]) == set(settings)
     for name, entry in record["settings"].items():
         setting = settings[name]
         known = [mutant.name for mutant in selftest.known_for(setting)]
