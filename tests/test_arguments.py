@@ -58,6 +58,7 @@ from entropyprune_ref.pruning import (
 )
 from entropyprune_ref.scorers import RIVALS, Duplication, Random
 from tests.helpers import make_batch, random_llava, tiny_config
+from tests.test_public_api import STORY
 from tests.test_scorers import view_of
 
 pytestmark = pytest.mark.usefixtures("own_checks")
@@ -158,19 +159,7 @@ def test_truth_values_are_no_numbers(truth: Any) -> None:
 # Names
 
 PACKAGE = Path(entropyprune_ref.__file__).parent
-ROOMS = (
-    "_numerics",
-    "gram",
-    "entropy",
-    "scoring",
-    "collapse",
-    "pruning",
-    "flops",
-    "scorers",
-    "pruner",
-    "llava",
-    "evaluation",
-)
+ROOMS = (*STORY[: STORY.index("llava") + 1], "evaluation")
 MODULES = [f"entropyprune_ref.{room}" for room in ROOMS] + [
     found.name
     for room in ROOMS

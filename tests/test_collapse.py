@@ -395,8 +395,9 @@ def test_chance_rejects_bad_settings() -> None:
             function(2)
     with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
         random_sharpness(3, draws=0)
-    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
-        random_sharpness(3, seed=-1)
+    for seed in (-1, 2**64):
+        with pytest.raises(ValueError, match=f"seed must be between 0 and {2**64 - 1}, got {seed}"):
+            random_sharpness(3, seed=seed)
     for ratio in (0, 1, -0.5, 1.5, math.nan):
         with pytest.raises(ValueError, match="ratio must lie strictly between 0 and 1, got"):
             smooth_sharpness(3, ratio)
@@ -469,3 +470,10 @@ def test_layer_entropy_rejects_bad_states(states: torch.Tensor, message: str) ->
 def test_layer_entropy_rejects_what_is_not_a_tensor() -> None:
     with pytest.raises(TypeError, match=r"states must be a torch\.Tensor, got list"):
         layer_entropy([[[1.0]]])  # type: ignore[arg-type]
+
+
+def test_chance_does_not_depend_on_the_default_device() -> None:
+    expected = random_sharpness(6, draws=9), smooth_sharpness(6, 0.5)
+    with torch.device("meta"):
+        found = random_sharpness(6, draws=9), smooth_sharpness(6, 0.5)
+    assert torch.equal(found[0], expected[0]) and found[1] == expected[1]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from entropyprune_ref._numerics.arguments import require_integer
+from entropyprune_ref._numerics.arguments import require_integer, require_real
 from entropyprune_ref.collapse.curves import sharpness_of
 
 
@@ -32,13 +32,11 @@ def random_sharpness(layers: int, *, draws: int = 10_000, seed: int = 0) -> Floa
         >>> [round(float(random_sharpness(6).quantile(share)), 1) for share in (0.5, 0.95)]
         [2.1, 4.9]
     """
-    require_integer("layers", layers, 3)
-    require_integer("draws", draws, 1)
-    require_integer("seed", seed, 0)
-    generator = torch.Generator().manual_seed(seed)
-    drops = torch.randn(draws, layers, generator=generator, dtype=torch.float64)
+    layers, draws = require_integer("layers", layers, 3), require_integer("draws", draws, 1)
+    generator = torch.Generator("cpu").manual_seed(require_integer("seed", seed, 0, 2**64 - 1))
+    drops = torch.randn(draws, layers, generator=generator, dtype=torch.float64, device="cpu")
     largest, place = drops.max(1)
-    others = drops[torch.arange(layers) != place[:, None]].reshape(draws, layers - 1)
+    others = drops[torch.arange(layers, device="cpu") != place[:, None]].reshape(draws, layers - 1)
     sharpness = (largest - others.mean(1)) / others.std(1, correction=0)
     return sharpness[largest > 0].sort().values
 
@@ -62,9 +60,7 @@ def smooth_sharpness(layers: int, ratio: float) -> float:
         >>> smooth_sharpness(3, 0.5)
         5.0
     """
-    require_integer("layers", layers, 3)
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float):
-        raise TypeError(f"ratio must be a float, got {type(ratio).__name__} {ratio!r}")
+    layers, ratio = require_integer("layers", layers, 3), require_real("ratio", ratio)
     if not 0 < ratio < 1:
         raise ValueError(f"ratio must lie strictly between 0 and 1, got {ratio}")
-    return sharpness_of(ratio ** torch.arange(layers, dtype=torch.float64), 1, 0.0)
+    return sharpness_of(ratio ** torch.arange(layers, dtype=torch.float64, device="cpu"), 1, 0.0)

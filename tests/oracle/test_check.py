@@ -18,7 +18,7 @@ import torch
 from hypothesis.internal.conjecture import providers
 from torch import Tensor
 
-from entropyprune_ref import PAPER, matrix_entropy, token_entropy, tokens_to_keep
+from entropyprune_ref import PAPER, RELEASED, matrix_entropy, token_entropy, tokens_to_keep
 from entropyprune_ref.oracle import CONTRACTS, Report, check, parametrize_with_checks, replay
 from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.trial.arrays import give, take
@@ -112,6 +112,18 @@ def test_check_draws_the_same_in_every_program(monkeypatch: pytest.MonkeyPatch) 
     first = drawn()
     constants = type(constants)(integers=set(range(3, 2990, 7)))
     assert drawn() == first
+
+
+def test_what_is_remembered_of_a_case_is_of_its_setting_alone() -> None:
+    """The same cases in another convention and precision, after a check whose answers are kept."""
+    paper, released = (lambda queries, c=c: token_entropy(queries, c) for c in (PAPER, RELEASED))
+    for convention, right, wrong in (("paper", paper, released), ("released", released, paper)) * 2:
+        assert check("token_entropy", right, convention=convention, size="quick").passed
+        assert not check("token_entropy", wrong, convention=convention, size="quick", shrink=False).passed
+    narrow = lambda features: matrix_entropy(features.float())  # noqa: E731
+    single = lambda features: matrix_entropy(features).float()  # noqa: E731
+    assert quick(single, dtype="float32").passed and not quick(single, dtype="float64", shrink=False).passed
+    assert quick(narrow, dtype="float64", computes_in="float32").passed
 
 
 def test_failures_say_everything_and_shrink() -> None:

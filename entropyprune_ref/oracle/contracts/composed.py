@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from ...pruning import select_tokens
@@ -30,7 +29,6 @@ TOKEN_SELECTION = Contract(
         lambda ask, given: {"kept": ask(given["queries"], given["keep"])},
         _choice,
     ),
-    lambda: ((torch.zeros(1, 2, 2), 1), {}),
 )
 
 KEPT_POSITIONS = Contract(
@@ -56,9 +54,5 @@ KEPT_POSITIONS = Contract(
         },
         lambda ask, given: ask(**given),
         lambda _: kept_positions,
-    ),
-    lambda: (
-        (),
-        dict.fromkeys(("image_index", "attended", "scores", "keep", "over_images", "layers", "prune_layer")),
     ),
 )

@@ -72,7 +72,7 @@ class Contract:
     name: str
     call: str
     named: Named
-    example: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]
+    example: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]] = lambda: ((), {})
     laws: tuple[Law, ...] = ()
     floating: bool = True
     dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

@@ -119,7 +119,7 @@ def _real(setting: Setting, axes: int) -> list[Case]:
 
 
 REAL_LAYOUTS = ("heads first", "leading strided", "reversed", "offset")
-"""That inputs of real sizes have in turn."""
+"""Layouts of the inputs of real sizes, one after the other."""
 
 
 def _laws(axes: int, *, rows: str, convention: bool) -> tuple[Law, ...]:

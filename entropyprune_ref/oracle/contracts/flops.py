@@ -12,8 +12,6 @@ from ..trial.answers import shown, whole_number
 from ..trial.trial import Trial
 from .contract import Contract, Law, Named
 
-SIZES = ("layers", "hidden", "heads", "kv_heads", "head_dim", "mlp", "mlp_matrices")
-
 _SIZE = {
     "layers": "L, decoder layers",
     "hidden": "d, hidden size",
@@ -24,6 +22,7 @@ _SIZE = {
     "mlp_matrices": "matrices of the MLP: 3 for a gated one",
     "vocabulary": "rows of the language-model head",
 }
+SIZES = tuple(name for name in _SIZE if name != "vocabulary")
 _PROMPT = {
     "text_tokens": "T, text tokens in the prompt",
     "visual_tokens": "N, visual tokens in the prompt",

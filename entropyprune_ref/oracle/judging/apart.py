@@ -10,8 +10,7 @@ from typing import Any
 from hypothesis import configuration
 from hypothesis.internal.conjecture import providers
 
-_CACHE = "CONSTANTS_CACHE"
-_LOOKUP = "_get_local_constants"
+_CACHE, _LOOKUP, _FOUND = "CONSTANTS_CACHE", "_get_local_constants", "_local_constants"
 _own: dict[str, Any] = {}
 
 
@@ -25,9 +24,10 @@ def apart() -> Iterator[None]:
     """
     home = configuration.__dict__.get("__hypothesis_home_directory")
     configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"entropyprune-ref-{_user()}")
-    before = {name: getattr(providers, name) for name in (_CACHE, _LOOKUP) if hasattr(providers, name)}
-    if len(before) == 2:
-        none = type(providers._local_constants)()
+    before = {}
+    if all(hasattr(providers, name) for name in (_CACHE, _LOOKUP, _FOUND)):
+        before = {name: getattr(providers, name) for name in (_CACHE, _LOOKUP)}
+        none = type(getattr(providers, _FOUND))()
         _own.setdefault(_CACHE, type(before[_CACHE])(before[_CACHE].max_size))
         setattr(providers, _CACHE, _own[_CACHE])
         setattr(providers, _LOOKUP, lambda: none)

@@ -18,7 +18,7 @@ def remembered(trial: Trial, find: Callable[[], Found], *more: Any) -> Found:
     """Returns what `find` found for this case and setting before, or lets it find it.
 
     Args:
-        trial: Of the case; who the candidate is does not matter.
+        trial: Trial of a candidate on the case; who the candidate is does not matter.
         find: Computes the reference's answer, from the case and the setting alone.
         *more: What the answer depends on besides; hashable.
     """
