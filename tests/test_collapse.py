@@ -402,7 +402,7 @@ def test_chance_rejects_bad_settings() -> None:
         with pytest.raises(ValueError, match="ratio must lie strictly between 0 and 1, got"):
             smooth_sharpness(3, ratio)
     for wrong in (True, "0.5"):
-        with pytest.raises(TypeError, match="ratio must be a float, got"):
+        with pytest.raises(TypeError, match="ratio must be an int or a float, got"):
             smooth_sharpness(3, wrong)  # type: ignore[arg-type]
 
 
