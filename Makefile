@@ -8,7 +8,7 @@ ARGS ?=
 
 # threads that wait sleep: on a machine that is busy with something else, spinning is slower by a factor of ten
 export OMP_WAIT_POLICY ?= PASSIVE
-PYTEST_ARGS ?= -q -n auto --dist worksteal
+PYTEST_ARGS ?= -q -n auto --dist loadgroup --no-loadscope-reorder
 MKDOCS := OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 TESTS ?=
 ROOMS ?=

@@ -49,6 +49,31 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+SHARED = {
+    "test_check": "token_entropy",
+    "test_variants": "token_entropy",
+    "test_collapse_contract": "collapse_layer",
+    "test_prefill_contract": "pruned_prefill",
+    "test_selection_contract": "select_tokens",
+}
+"""Files that try candidates in one contract: what the reference says of a case is kept for the next one."""
+
+
+def _worker(item: pytest.Item) -> str:
+    """What shares fixtures, or answers of the reference, runs in one process."""
+    given = getattr(item, "callspec", None)
+    params = given.params if given is not None else {}
+    contract = getattr(params.get("mutant"), "contract", params.get("contract"))
+    return contract if isinstance(contract, str) else SHARED.get(item.path.stem, str(item.path))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_worker(item)))
+    # the long ones first, so that no worker waits for the other at the end
+    items.sort(key=lambda item: item.path.parent.name not in ("oracle", "evaluation"))
+
+
 END_TO_END = {"hf", "parity", "real"}
 """Folders of tests in which shapes are not checked once more: each function has tests of its own."""
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from entropyprune_ref import PAPER, RELEASED, matrix_entropy, token_entropy, tokens_to_keep
 from entropyprune_ref.oracle import CONTRACTS, Report, check, parametrize_with_checks, replay
 from entropyprune_ref.oracle.bugs import MUTANTS
+from entropyprune_ref.oracle.judging.checking import SIZES, judged, prepared
 from entropyprune_ref.oracle.trial.arrays import give, take
 
 pytestmark = pytest.mark.usefixtures("few_laws")
@@ -115,15 +116,24 @@ def test_check_draws_the_same_in_every_program(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_remembered_of_a_case_is_of_its_setting_alone() -> None:
-    """The same cases in another convention and precision, after a check whose answers are kept."""
+    """The same cases in another convention and precision, after a trial whose answers are kept."""
+
+    def holds(contract: str, candidate: Callable[..., Tensor], **asked: str) -> bool:
+        asked = {"convention": None, "dtype": "float64", "computes_in": None, **asked}
+        computes_in = asked.pop("computes_in")
+        entered, setting = prepared(
+            contract, candidate, **asked, device="cpu", arrays="torch", seed=0, time_limit=10.0, computes_in=computes_in
+        )
+        return judged(entered.laws[0], candidate, setting, SIZES["quick"], shrink=False).failure is None
+
     paper, released = (lambda queries, c=c: token_entropy(queries, c) for c in (PAPER, RELEASED))
     for convention, right, wrong in (("paper", paper, released), ("released", released, paper)) * 2:
-        assert check("token_entropy", right, convention=convention, size="quick").passed
-        assert not check("token_entropy", wrong, convention=convention, size="quick", shrink=False).passed
+        assert holds("token_entropy", right, convention=convention)
+        assert not holds("token_entropy", wrong, convention=convention)
     narrow = lambda features: matrix_entropy(features.float())  # noqa: E731
     single = lambda features: matrix_entropy(features).float()  # noqa: E731
-    assert quick(single, dtype="float32").passed and not quick(single, dtype="float64", shrink=False).passed
-    assert quick(narrow, dtype="float64", computes_in="float32").passed
+    assert holds("matrix_entropy", single, dtype="float32") and not holds("matrix_entropy", narrow)
+    assert holds("matrix_entropy", narrow, computes_in="float32")
 
 
 def test_failures_say_everything_and_shrink() -> None:
@@ -304,25 +314,26 @@ def test_jax_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyP
 
 
 THEIRS = """
-    import torch
-    from entropyprune_ref import matrix_entropy
+    from entropyprune_ref import tokens_to_keep
     from entropyprune_ref.oracle import parametrize_with_checks
 
-    @parametrize_with_checks("matrix_entropy", matrix_entropy, size="quick")
+    @parametrize_with_checks("tokens_to_keep", tokens_to_keep, size="quick")
     def test_right(law):
         law()
 
-    def wrong(features):
-        slope = torch.ones(features.shape[-2:]).cumsum(-2)
-        return matrix_entropy(features if features.is_contiguous() else features + slope)
+    def clipped(average, **numbers):
+        try:
+            return tokens_to_keep(average, **numbers)
+        except ValueError:
+            return 0
 
-    EXCUSED = dict.fromkeys(("views", "real sizes"), "not yet")
+    EXCUSED = dict.fromkeys(("infeasible average", "impossible numbers"), "not yet")
 
-    @parametrize_with_checks("matrix_entropy", wrong, size="quick", expected_failures=EXCUSED)
+    @parametrize_with_checks("tokens_to_keep", clipped, size="quick", expected_failures=EXCUSED)
     def test_wrong_as_expected(law):
         law()
 
-    @parametrize_with_checks("matrix_entropy", lambda features: 1 + matrix_entropy(features), size="quick")
+    @parametrize_with_checks("tokens_to_keep", lambda average, **numbers: 1 + tokens_to_keep(average, **numbers))
     def test_wrong(law):
         law()
 """
@@ -350,9 +361,9 @@ def test_parametrize_with_checks_makes_one_test_of_each_law(tmp_path: Path) -> N
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
-    failed = LAWS - 2  # a stack and its parts are off alike; no matrices, no entropies
-    assert f"{failed} failed, {LAWS + (LAWS - 2) + 2} passed, 2 xfailed" in done.stdout, done.stdout
-    assert "test_wrong[value]" in done.stdout and "off by 1" in done.stdout
+    laws = len(CONTRACTS["tokens_to_keep"].laws)
+    assert f"{laws - 2} failed, {laws + laws - 2 + 2} passed, 2 xfailed" in done.stdout, done.stdout
+    assert "test_wrong[published budgets]" in done.stdout and "expected 166 tokens, got 167" in done.stdout
 
 
 def test_parametrize_with_checks_refuses_what_check_refuses() -> None:

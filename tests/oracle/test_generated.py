@@ -57,16 +57,17 @@ def test_the_table_of_generated_bugs_is_of_these_and_none_is_missed() -> None:
 
 
 def test_a_sample_of_the_generated_bugs_is_caught_today() -> None:
-    """Eight of them; all are: entropyprune-ref check --self-test --all."""
+    """Thirty of them; all are: entropyprune-ref check --self-test --all."""
     record = tabled.recorded()
     names = [entry.name for entry in sample() if entry.name not in record["equivalent"] and not_dear(entry)]
-    for name in drawn(names, 8):
+    for name in drawn(names, 30):
         entry = generated_by_name(name)
         assert selftest.caught_by(entry.implementation(), tabled.setting_of(entry), first=tabled.FIRST), name
 
 
 def not_dear(entry: Generated) -> bool:
-    return entry.contract in (*CHEAP, "matrix_entropy")
+    """What shows in thousands of matrices only takes many seconds."""
+    return entry.contract in (*CHEAP, "matrix_entropy") and "1024" not in entry.name
 
 
 def test_equivalent_ones_have_no_witness_today() -> None:
