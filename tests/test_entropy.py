@@ -742,7 +742,10 @@ def test_matrix_entropy_rejects_an_unknown_side() -> None:
         (torch.ones(2, 0), r"at least one entry on its axis 'eigenvalues' .* got shape \(2, 0\)"),
         (torch.ones(2, dtype=torch.int32), r"eigenvalues must have a real floating dtype .* got torch\.int32"),
         (torch.tensor([0.5, math.nan]), r"eigenvalues must be finite, got nan at index \(1,\)"),
-        (torch.tensor([[0.5, -0.25], [-1.0, 0.0]]), r"eigenvalues must be non-negative, got -0\.25 at index \(0, 1\)"),
+        (
+            torch.tensor([[0.0, 0.5, -0.25], [-1.0, 0.0, 1.0]]),
+            r"eigenvalues must be non-negative, got -0\.25 at index \(0, 2\)",
+        ),
     ],
     ids=["scalar", "empty", "integers", "nan", "negative"],
 )

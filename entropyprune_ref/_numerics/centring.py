@@ -51,8 +51,9 @@ def unit_rows(queries: Tensor) -> Float64[Tensor, "part heads head_dim"]:
     rows = centred_twice(wide) if queries.dtype == torch.float64 else centred_rows(queries, up_to_scale=False)
     # a mean over heads rounds by at most that many units of the largest query: what is smaller is no row at all
     row_largest = rows.detach().abs().amax(-1, keepdim=True)  # (part, heads, 1)
-    zero = row_largest <= sum(rows.shape[-2:]) * torch.finfo(torch.float64).eps * largest
-    # divided by its largest entry first, so that the squares in the norm neither overflow nor underflow
-    rows = torch.where(zero, 0.0, rows / torch.where(zero, 1.0, row_largest))
-    unit: Tensor = rows / torch.linalg.vector_norm(torch.where(zero, 1.0, rows), dim=-1, keepdim=True)
+    heads, head_dim = rows.shape[-2:]
+    zero = row_largest <= (heads + head_dim) * torch.finfo(torch.float64).eps * largest
+    # no square leaves the range of float64: a row of float64 is of order one to 2^-52, others come from narrower dtypes
+    norm = torch.linalg.vector_norm(torch.where(zero, 1.0, rows), dim=-1, keepdim=True)
+    unit: Tensor = torch.where(zero, 0.0, rows / norm)
     return unit

@@ -40,6 +40,7 @@ ROOMS = {
     "numerics": Room(
         ("_numerics",),
         (
+            "tests/test_numerics.py",
             "tests/test_gram.py",
             "tests/test_scoring.py",
             "tests/test_arguments.py",
