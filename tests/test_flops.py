@@ -509,6 +509,10 @@ def test_decoder_size_presets_have_the_published_parameter_counts() -> None:
         assert round((weights - attention) / 1e9, 2) == billions
 
 
+def test_the_vocabulary_is_llama_s_unless_it_is_given() -> None:
+    assert DecoderSize(layers=1, hidden=1, heads=1, kv_heads=1, head_dim=1, mlp=1).vocabulary == 32_000
+
+
 # Errors.
 
 
@@ -581,6 +585,8 @@ def test_layer_flops_and_its_kin_reject() -> None:
         vision_flops(CLIP_VIT_L_14_336, -1)
     with pytest.raises(ValueError, match="visual_tokens must be at least 0, got -1"):
         projector_flops(LLAVA_1_5_7B_PROJECTOR, -1)
+    with pytest.raises(ValueError, match="visual_tokens must be at least 0, got -1"):
+        scoring_flops(LLAVA_1_5_7B, -1)
     with pytest.raises(ValueError, match="side must be one of 'gram', 'covariance', got 'left'"):
         scoring_flops(LLAVA_1_5_7B, 1, side="left")
     with pytest.raises(ValueError, match="eigen_cost must be at least 0, got -1"):
@@ -630,6 +636,8 @@ def test_reduction_rejects_nothing_to_reduce() -> None:
 def test_formula_rejects_unknown_options() -> None:
     with pytest.raises(ValueError, match="flops_per_multiply_add must be between 1 and 2, got 3"):
         Formula("x", flops_per_multiply_add=3)
+    with pytest.raises(ValueError, match="flops_per_multiply_add must be between 1 and 2, got 0"):
+        Formula("x", flops_per_multiply_add=0)
     with pytest.raises(ValueError, match="attention must be one of"):
         Formula("x", attention="half")
     with pytest.raises(ValueError, match="lm_head must be one of"):

@@ -185,6 +185,7 @@ def test_block_grid_takes_the_pixels_of_the_published_checkpoints_by_default() -
         assert block_grid(height, width) == block_grid(height, width, pixels=published)
     assert published == QWEN_2_5_VL_PIXELS
     assert block_grid(28, 28, pixels=(1, 784)) == (1, 1)
+    assert block_grid(8, 9, block=1, pixels=(1, 784)) == (8, 9)
     assert block_grid(28, 5600) == block_grid(5600, 28)[::-1]  # a factor of 200 is the most that there may be
     assert tiled_image(1, 1, tile=1, patch=1, canvases=[(1, 1)]).tokens == 3
 
@@ -200,9 +201,8 @@ def test_tiled_image_of_llava_next_has_the_counts_worked_by_hand() -> None:
     assert (narrow.canvas, narrow.rows, narrow.columns, narrow.corner) == ((72, 24), 72, 18, (0, 3))
     least = tiled_image(300, 300, canvases=[(336, 1008), (672, 336)])  # shown whole on both: the one of fewer pixels
     assert least.canvas == (48, 24)
-    small = tiled_image(
-        336, 336
-    )  # shown whole on every canvas: the first of the smallest, two tiles one beside the other
+    # shown whole on every canvas: the first of the smallest, two tiles one beside the other
+    small = tiled_image(336, 336)
     assert (small.canvas, small.rows, small.columns, small.tokens) == ((24, 48), 24, 24, 1176)
 
 
@@ -217,6 +217,7 @@ def test_tiled_image_of_llava_next_has_the_counts_worked_by_hand() -> None:
         (lambda: tiled_image(5, 5, canvases=[(336, 400)]), "canvases must be pairs of multiples of tile"),
         (lambda: tiled_image(5, 5, canvases=[]), "canvases must be"),
         (lambda: block_grid(5, 0), "width must be"),
+        (lambda: block_grid(28, 28, block=0), "block must be at least 1, got 0"),
         (lambda: tiled_image(5, 5, tile=0), "tile must be at least 1, got 0"),
         (lambda: tiled_image(5, 5, patch=0), "patch must be between 1 and 336, got 0"),
         (lambda: block_grid(1, 201), "height and width must differ by at most a factor of 200, got 1 × 201"),

@@ -47,8 +47,8 @@ class Formula:
     lm_head: str = "none"
 
     def __post_init__(self) -> None:
-        require_integer_fields(self, 1, ["flops_per_multiply_add"])
-        require_integer("flops_per_multiply_add", self.flops_per_multiply_add, 1, 2)
+        per_multiply_add = require_integer("flops_per_multiply_add", self.flops_per_multiply_add, 1, 2)
+        object.__setattr__(self, "flops_per_multiply_add", per_multiply_add)
         require_choice("attention", self.attention, ATTENTION)
         require_choice("lm_head", self.lm_head, LM_HEAD)
         if self.mlp_matrices is not None:
