@@ -148,7 +148,12 @@ def _laws(axes: int, *, rows: str, convention: bool) -> tuple[Law, ...]:
         law("range", "entropies lie between 0 and log min(rows - 1, columns)", "gaussian", _bounded_unless_released),
         law("known spectrum", "the entropy is that of the eigenvalues, over orders of magnitude", "known spectrum"),
         law("slow decay", "no eigenvalue is left out, however many there are", "power law"),
-        law("tail", "a single small eigenvalue counts, with nothing between it and the largest", "tail", least_rank=2),
+        law(
+            "tail",
+            "small eigenvalues count, one or all but the largest, with nothing between them and it",
+            "tail",
+            least_rank=2,
+        ),
         law("rank one", f"{rows} on one line have no entropy", "rank one"),
         law("equal eigenvalues", "r equal eigenvalues have entropy log r", "equal eigenvalues", least_rank=1),
         law("near-degenerate", "nearly equal eigenvalues are no trouble", "near-degenerate", least_rank=2),

@@ -152,13 +152,15 @@ def _power_law(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.
     return spectrum_stack(shape, generator, levels.expand(*shape[:-2], rank)).to(dtype)
 
 
-def _tail(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, share: float) -> Tensor:
-    """One eigenvalue, and far below it the last one that there can be; nothing between."""
+def _tail(
+    shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype, share: float, whole: bool = False
+) -> Tensor:
+    """One eigenvalue, and far below it one more, or all others that there can be; nothing between."""
     rank = largest_rank(shape)
     if rank < 2:
         return torch.zeros(shape, dtype=dtype)
-    levels = torch.tensor([1.0, share], dtype=torch.float64).expand(*shape[:-2], 2)
-    return spectrum_stack(shape, generator, levels).to(dtype)
+    levels = torch.tensor([1.0, *[share] * (rank - 1 if whole else 1)], dtype=torch.float64)
+    return spectrum_stack(shape, generator, levels.expand(*shape[:-2], -1)).to(dtype)
 
 
 def _as_in_models(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
@@ -243,6 +245,7 @@ def matrices(
         finest = [2.0**bits * torch.finfo(setting.computes_in).eps for bits in (3, 7)]  # that rounding leaves visible
         shares = [share for share in (0.1, 1e-2, 1e-3, *finest) if share < 0.5]
         numbers["share"] = draw(st.sampled_from(shares), label="share")
+        numbers["whole"] = draw(st.booleans(), label="whole")
     elif family in ("equal eigenvalues", "near-degenerate"):  # as many as there can be, and one less, as often as any
         one = st.one_of(st.integers(1, rank), st.sampled_from([rank, max(1, rank - 1)]))
         numbers["rank"] = draw(one, label="rank")
