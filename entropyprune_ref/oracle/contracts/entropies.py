@@ -150,7 +150,7 @@ def _laws(axes: int, *, rows: str, convention: bool) -> tuple[Law, ...]:
         law("slow decay", "no eigenvalue is left out, however many there are", "power law"),
         law(
             "tail",
-            "small eigenvalues count, one or all but the largest, with nothing between them and it",
+            "small eigenvalues count, one or all but the largest, with nothing between",
             "tail",
             least_rank=2,
         ),
