@@ -269,11 +269,12 @@ def test_evaluate_goes_on_where_it_stopped(tmp_path: Path) -> None:
         evaluate(Llava(model.config).eval(), plan, tmp_path / "parts")
 
 
-def test_evaluate_reports_the_images_that_are_done(tmp_path: Path) -> None:
+def test_evaluate_reports_the_images_that_are_done_and_does_no_more(tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     plan = Plan(images=3, layers=(), keeps=(), averages=(), batch=2)
-    evaluate(Llava.from_pretrained(), plan, tmp_path, lambda *images: done.append(images))
+    outcome = evaluate(Llava.from_pretrained(), plan, tmp_path / "new" / "deep", lambda *images: done.append(images))
     assert done == [(2, 3), (3, 3)]
+    assert outcome.correct.shape == outcome.recall.shape == (6, 3, 4) and outcome.curves.shape == (3, 7)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "incomplete"])

@@ -65,6 +65,7 @@ def test_prefill_cost_pays_for_scoring_where_there_is_something_to_choose(model:
     none, one = (pruned_prefill_flops(config.decoder, keep=keep, **prompt).total for keep in (0, 1))
     scored = scoring_flops(config.decoder, 144).total
     assert prefill_cost(config, [8], 2, 1) - prefill_cost(config, [8], 2, 0) == one - none + scored
+    assert prefill_cost(config, [8], 2) == prefill_cost(config, [8], 2, 0)
 
 
 def test_prefill_cost_is_what_the_flop_counter_of_torch_sees_of_the_model(model: Llava) -> None:
@@ -106,6 +107,7 @@ def test_compare_pairs_layers_on_the_same_questions(model: Llava) -> None:
     curves = np.tile([3.0, 2.9, 1.0, 0.9, 0.9, 0.9, 0.9], (8, 1))
     outcome = Outcome(cells, plan.kinds, correct, np.ones(correct.shape), curves)
     result = compare(model, plan, outcome)
+    assert result["curve"] == pytest.approx([3.0, 2.9, 1.0, 0.9, 0.9, 0.9, 0.9])
     shown = budget(result, 72)
     assert {layer: cell["keep"] for layer, cell in shown.items()} == {1: 57, 2: 36, 3: 0}
     assert [cell["accuracy"]["random"] for cell in shown.values()] == [0.5, 1.0, 0.25]

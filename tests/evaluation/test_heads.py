@@ -226,13 +226,16 @@ def test_measure_draws_anew_for_every_image_and_layer(
     asked = measured["asked"]
     for layer in (1, 2):
         heads.measure(measured["model"], measured["blank"], measured["scenes"], asked, asked, layer)
-    assert len(drawn) == len(set(drawn)) == 2 * IMAGES * heads.DRAWS
+    assert len(drawn) == len(set(drawn)) == 2 * IMAGES * 3
 
 
 def test_run_compares_with_random_weights_of_its_seed_and_leaves_the_generator_alone() -> None:
     model, before = Llava.from_pretrained(), torch.get_rng_state()
     found = [heads.run(model, seed, 1)["layers"]["1"]["paper"]["AUC, random weights"][0] for seed in (3, 3, 4)]
     assert found[0] == found[1] != found[2]
+    done: list[tuple[int, int]] = []
+    assert list(heads.run(model, 3, 1, lambda *layers: done.append(layers))["layers"]) == ["1", "2", "3", "4", "5"]
+    assert done == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -303,7 +306,32 @@ def test_counted_fills_as_its_condition_says() -> None:
     filled = list(counting._slots(objects, Condition(1, 8), 3))
     assert len(filled) == len(set(filled)) == 10 and sorted(filled) == filled
     assert set(filled) < set(counting._slots(objects, Condition(1, 16), 3))
+    uneven = list(counting._slots(objects, Condition(1, 4, copied=True), 3))  # 142 = 2 x 36 + 2 x 35
+    assert sorted(uneven.count(slot) for slot in set(uneven)) == [1, 1, 35, 35, 36, 36]
     assert list(counting._slots(objects, Condition(2, 0), 3)) == [5, 5, 77, 77]
+
+
+def test_conditions_give_the_background_back_in_three_ways() -> None:
+    filled = [(1, 0), (1, 4), (1, 8), (1, 16), (1, 32), (1, 64), (1, 96)]
+    copied = [(1, 1, True), (1, 4, True), (1, 16, True)]
+    others = [(0, 0), (0, 32), (0, 144), (2, 144), (3, 144), (1, 144)]
+    assert counting.conditions() == [Condition(*condition) for condition in (*filled, *copied, *others)]
+
+
+def test_rows_of_a_condition_are_filled_up_in_front_with_what_nothing_reads(measured: dict[str, Any]) -> None:
+    rows = [[0, 1, 5, 5], [0, 1]]
+    prompt = counting._of(measured["asked"].before(2), rows).prompt
+    assert prompt.attended.tolist() == [[True] * 4, [False, False, True, True]]
+    assert prompt.positions[:, 2:].tolist() == [[5, 5], [0, 1]]
+
+
+def test_counting_reports_the_images_of_every_layer() -> None:
+    done: list[tuple[int, int]] = []
+    found = counting.run(Llava.from_pretrained(), 3, lambda *images: done.append(images), batch=2)
+    assert done == [(2, 9), (3, 9), (5, 9), (6, 9), (8, 9), (9, 9)]
+    assert found["images"] == 3 and list(found["layers"]) == ["1", "2", "3"]
+    for rows in found["layers"].values():
+        assert sum(sum(said.values()) for said in rows[-1]["said"].values()) == 3
 
 
 def test_counted_of_the_whole_image_is_the_model_and_summarised_by_hand() -> None:

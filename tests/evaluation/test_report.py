@@ -1,5 +1,10 @@
 """From outcomes to numbers: accuracy, paired differences, recall, tables, the card; on outcomes made by hand."""
 
+import hashlib
+import json
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -96,9 +101,41 @@ def test_tables_show_the_numbers(summary: dict) -> None:
 
 def test_model_card_states_accuracy_and_margin(summary: dict) -> None:
     recipe = {"seed": 0, "vision_steps": 1, "vision_batch": 2, "decoder_steps": 3, "batch": 4, "asked": list(KINDS)}
-    card = model_card({"recipe": recipe, "hours": 0.5, "device": "abacus"}, summary)
-    assert "| mean | 95.0 (" in card
-    assert "beats random selection by 60.0 points" in " ".join(card.split())
+    text = " ".join(model_card({"recipe": recipe, "hours": 0.5, "device": "abacus"}, summary).split())
+    assert "| mean | 95.0 (" in text and "beats random selection by 60.0 points" in text
+    assert "3 steps of 4 images with 2 questions each (8 questions a step)" in text
+    assert "abacus, 30.0 minutes" in text and "layer 1, sharpness" in text and "100.0 % of the images agree" in text
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_the_seed_that_the_rule_names_is_bundled(
+    summary: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two seeds that answer well, the sharper one's weights, their hash and its card, whatever stood there."""
+    recipe = {"vision_steps": 1, "vision_batch": 2, "decoder_steps": 3, "batch": 4, "asked": list(KINDS)}
+    good = {kind: (1.0, 1.0, 1.0) for kind in KINDS}
+    cells = [{**row, "kinds": good} if row["scorer"] == "unpruned" else row for row in summary["cells"]]
+    for seed, sharpness in ((0, 2.0), (1, 3.0)):
+        collapse = {**summary["collapse"], "trained": {**summary["collapse"]["trained"], "sharpness": sharpness}}
+        for folder in ("runs", "results"):
+            (tmp_path / folder / f"seed-{seed}").mkdir(parents=True)
+        run = tmp_path / "runs" / f"seed-{seed}"
+        (run / "model.safetensors").write_bytes(b"weights of seed %d" % seed)
+        (run / "training.json").write_text(
+            json.dumps({"recipe": {**recipe, "seed": seed}, "hours": 0.5, "device": "abacus"})
+        )
+        results = {**summary, "seed": seed, "cells": cells, "collapse": collapse}
+        (tmp_path / "results" / f"seed-{seed}.json").write_text(json.dumps(results))
+    bundled = tmp_path / "bundled"
+    monkeypatch.setattr("entropyprune_ref.llava.weights.BUNDLED", bundled)
+    monkeypatch.setattr("sys.argv", ["card", str(tmp_path / "runs"), str(tmp_path / "results")])
+    for _ in range(2):
+        runpy.run_module("entropyprune_ref.evaluation.card", run_name="__main__")
+    assert (bundled / "model.safetensors").read_bytes() == b"weights of seed 1"
+    record = json.loads((bundled / "model.json").read_text())
+    assert record["sha256"] == hashlib.sha256(b"weights of seed 1").hexdigest()
+    assert record["training"]["recipe"]["seed"] == 1
+    assert "`entropyprune-ref train --seed 1`" in (bundled / "MODEL_CARD.md").read_text()
 
 
 def test_tables_show_the_floors(summary: dict) -> None:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from entropyprune_ref.evaluation.statistics import mean_interval, rounded, wilson
 
@@ -14,6 +15,13 @@ def test_wilson_is_the_interval_of_scipy() -> None:
         low, high = binomtest(right, asked).proportion_ci(method="wilson")
         share, ours_low, ours_high = wilson(right, asked)
         np.testing.assert_allclose((share, ours_low, ours_high), (right / asked, low, high), rtol=1e-12, atol=1e-15)
+
+
+def test_wilson_stays_between_none_and_all_to_the_last_bit() -> None:
+    """As computed, some bounds of samples without a hit, or without a miss, would lie just outside."""
+    for asked in range(1, 200):
+        assert wilson(0, asked)[1] == pytest.approx(0, abs=1e-15) and wilson(0, asked)[1] >= 0
+        assert wilson(asked, asked)[2] == pytest.approx(1, abs=1e-15) and wilson(asked, asked)[2] <= 1
 
 
 def test_mean_interval_covers_the_mean_as_often_as_it_says() -> None:
