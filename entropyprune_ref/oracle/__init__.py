@@ -23,11 +23,12 @@ except ModuleNotFoundError as error:
 from ..scoring import CONVENTIONS, PAPER, RELEASED, ROW_NORMALIZED, Convention
 from .contracts import CONTRACTS
 from .contracts.contract import Contract
-from .judging.checking import SIZES, check, replay
+from .judging.checking import check, replay
 from .judging.parametrize import parametrize_with_checks
 from .judging.report import Report, Verdict
 from .judging.selftest import Catch, measure_power, self_test
 from .judging.tabled import measure_generated
+from .judging.trying import SIZES
 from .trial.failure import Failure
 from .vectors import judge as judge_vectors
 

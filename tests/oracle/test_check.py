@@ -21,7 +21,8 @@ from torch import Tensor
 from entropyprune_ref import PAPER, RELEASED, matrix_entropy, token_entropy, tokens_to_keep
 from entropyprune_ref.oracle import CONTRACTS, Report, check, parametrize_with_checks, replay
 from entropyprune_ref.oracle.bugs import MUTANTS
-from entropyprune_ref.oracle.judging.checking import SIZES, judged, prepared
+from entropyprune_ref.oracle.judging.asked import prepared
+from entropyprune_ref.oracle.judging.trying import SIZES, judged
 from entropyprune_ref.oracle.trial.arrays import give, take
 
 pytestmark = pytest.mark.usefixtures("few_laws")

@@ -20,7 +20,7 @@ from entropyprune_ref.oracle import CONTRACTS, SIZES, check
 from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.inputs import curves
 from entropyprune_ref.oracle.inputs.case import Case, Setting
-from entropyprune_ref.oracle.judging.checking import judged
+from entropyprune_ref.oracle.judging.trying import judged
 from entropyprune_ref.oracle.tolerances import acceptable_layers, drop_error, tie_floor
 
 SIZE = os.environ.get("ORACLE_SIZE", "quick")

@@ -27,8 +27,8 @@ from entropyprune_ref.oracle.contracts.budgets import (
 )
 from entropyprune_ref.oracle.contracts.flops import SIZES, _prompts, _real_prompts
 from entropyprune_ref.oracle.inputs.case import Case, Setting
-from entropyprune_ref.oracle.judging.checking import SIZES as SIZES_OF_CHECK
-from entropyprune_ref.oracle.judging.checking import judged
+from entropyprune_ref.oracle.judging.trying import SIZES as SIZES_OF_CHECK
+from entropyprune_ref.oracle.judging.trying import judged
 
 BY_LAW = {
     ("tokens_to_keep", "rounded in place of truncated"): "average",

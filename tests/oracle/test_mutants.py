@@ -11,7 +11,8 @@ from entropyprune_ref.flops import DecoderSize, prefill_flops, pruned_prefill_fl
 from entropyprune_ref.oracle import CONTRACTS, check, self_test
 from entropyprune_ref.oracle.bugs import MUTANTS, Mutant
 from entropyprune_ref.oracle.contracts.flops import SIZES as NUMBERS
-from entropyprune_ref.oracle.judging.checking import SIZES, judged, prepared
+from entropyprune_ref.oracle.judging.asked import prepared
+from entropyprune_ref.oracle.judging.trying import SIZES, judged
 from tests.oracle.prefill_variants import by_llava
 
 BY_LAW = {

@@ -20,7 +20,7 @@ from entropyprune_ref.oracle.bugs import MUTANTS, Mutant
 from entropyprune_ref.oracle.contracts.prefill import STATEMENTS
 from entropyprune_ref.oracle.inputs.case import Case, Setting
 from entropyprune_ref.oracle.inputs.prompts import FAMILIES, Prompt, build, prompts
-from entropyprune_ref.oracle.judging.checking import judged
+from entropyprune_ref.oracle.judging.trying import judged
 from entropyprune_ref.oracle.plain.decoder import decoder_layer, masked_run, pruned_run
 from entropyprune_ref.oracle.plain.prefill import PrunedPrefill, pruned_prefill
 from entropyprune_ref.oracle.trial.trial import STRUCTURE

@@ -16,7 +16,7 @@ from entropyprune_ref.oracle import CONTRACTS, SIZES, check
 from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.inputs import scores
 from entropyprune_ref.oracle.inputs.case import Case, Setting
-from entropyprune_ref.oracle.judging.checking import judged
+from entropyprune_ref.oracle.judging.trying import judged
 
 SIZE = os.environ.get("ORACLE_SIZE", "quick")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

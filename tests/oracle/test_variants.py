@@ -16,7 +16,7 @@ import torch
 from entropyprune_ref import layer_entropy, matrix_entropy, token_entropy
 from entropyprune_ref.oracle import CONTRACTS, SIZES, Report, check
 from entropyprune_ref.oracle.inputs.case import Setting
-from entropyprune_ref.oracle.judging.checking import judged
+from entropyprune_ref.oracle.judging.trying import judged
 from entropyprune_ref.oracle.plain.entropies import plain_matrix_entropy, plain_token_entropy
 from entropyprune_ref.scoring import CONVENTIONS
 from tests.oracle import variants

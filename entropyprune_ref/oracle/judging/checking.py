@@ -1,37 +1,21 @@
 """`check`: tries a candidate on every law of a contract, and shrinks what breaks to the smallest case."""
 
-import inspect
-import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-from zlib import crc32
 
-import hypothesis
 import torch
-from hypothesis import HealthCheck, Phase, Verbosity
-from hypothesis.errors import Flaky, HypothesisWarning
 
-from ...scoring import CONVENTIONS, PAPER, Convention
-from ..contracts import CONTRACTS
-from ..contracts.contract import Contract, Law
-from ..inputs.case import WITH_CONVENTION, Case, Setting
-from ..trial.arrays import require_kind
-from ..trial.failure import Failure
+from ...scoring import Convention
+from ..contracts.contract import Contract
+from ..inputs.case import Case, Setting
 from ..trial.isolation import Isolated
-from ..trial.names import dtype_name, name_of
+from ..trial.names import name_of
 from ..trial.trial import STRUCTURE, Broken, Hang, Trial
-from .apart import apart
+from .asked import prepared
 from .power import power_line
 from .report import Report, Verdict
-from .resemblance import resembling
-
-SIZES = {"quick": 15, "default": 150, "thorough": 2000}
-"""Cases that are drawn for each law."""
-
-FLOATING = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""What a candidate may compute in, by name."""
+from .trying import SIZES, judged
 
 Progress = Callable[[str, int, int], None]
 
@@ -214,135 +198,3 @@ def replay(
     finally:
         if isinstance(tried, Isolated):
             tried.close()
-
-
-def prepared(
-    contract: str,
-    candidate: Callable[..., Any],
-    convention: Convention | str | None,
-    dtype: torch.dtype | str,
-    device: torch.device | str,
-    arrays: str,
-    seed: int,
-    time_limit: int | float,
-    computes_in: torch.dtype | str | None = None,
-) -> tuple[Contract, Setting]:
-    """Returns the contract and the setting, or says which argument is wrong."""
-    if contract not in CONTRACTS:
-        raise ValueError(f"contract must be one of {', '.join(CONTRACTS)}, got {contract!r}")
-    if not callable(candidate):
-        raise TypeError(f"candidate must be callable, got {type(candidate).__name__}")
-    if convention is not None and contract not in WITH_CONVENTION:
-        raise ValueError(f"convention must not be given for {contract}, which has none, got {convention!r}")
-    if convention is None:
-        convention = PAPER
-    if isinstance(convention, str):
-        if convention not in CONVENTIONS:
-            raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")
-        convention = CONVENTIONS[convention]
-    if not isinstance(convention, Convention):
-        raise TypeError(f"convention must be a Convention or its name, got {type(convention).__name__}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be an integer from 0 to 2^64 - 1, got {seed!r}")
-    chosen = CONTRACTS[contract]
-    names = {str(known).removeprefix("torch."): known for known in chosen.dtypes}
-    wanted = names.get(dtype_name(dtype)) if isinstance(dtype, str) else dtype
-    if wanted not in chosen.dtypes:
-        raise ValueError(f"dtype must be one of {', '.join(names)} for {contract}, got {dtype}")
-    claimed = FLOATING.get(dtype_name(computes_in)) if isinstance(computes_in, str) else computes_in
-    if (claimed is None and computes_in is not None) or claimed not in (None, *FLOATING.values()):
-        raise ValueError(f"computes_in must be one of {', '.join(FLOATING)}, got {computes_in}")
-    require_kind(arrays, wanted)
-    if not time_limit > 0:
-        raise ValueError(f"time_limit must be above 0 seconds, got {time_limit}")
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device must be one that torch can use here, got {device!r}: {error}") from None
-    arguments, options = chosen.example()
-    try:
-        inspect.signature(candidate).bind(*arguments, **options)
-    except TypeError as error:
-        raise ValueError(f"candidate must be callable as {chosen.call}, got one with {error}") from None
-    except ValueError:
-        pass  # built in C, without a signature: the first call will tell
-    return chosen, Setting(contract, convention, wanted, place, arrays, time_limit, seed, claimed)
-
-
-def judged(
-    law: Law, candidate: Callable[..., Any] | Isolated, setting: Setting, examples: int, shrink: bool = True
-) -> Verdict:
-    """Draws cases until the law breaks or enough have passed; a broken law comes with its smallest case.
-
-    Smallest among those that break the law in the same way: a case that breaks it in another way is not smaller, but
-    another failure.
-    """
-    tried = 0
-    broken: list[Broken] = []
-
-    def holds(case: Case) -> None:
-        nonlocal tried
-        tried += 1
-        try:
-            law.judge(Trial(setting, law.name, law.statement, case, candidate))
-        except Broken as found:
-            if broken and found.failure.law != broken[0].failure.law:
-                return
-            broken.append(found)
-            raise
-
-    cases = law.cases(setting)
-    if isinstance(cases, list):
-        return _listed(law, cases if examples >= SIZES["default"] else cases[: law.first], holds, setting)
-    settings = hypothesis.settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.quiet,
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
-    run = hypothesis.seed(setting.seed ^ crc32(law.name.encode()))(settings(hypothesis.given(cases)(holds)))
-    start = time.perf_counter()
-    failure: Failure | None = None
-    with warnings.catch_warnings(), apart():
-        warnings.simplefilter("ignore", HypothesisWarning)
-        try:
-            run()
-        except Broken as found:
-            failure = resembling(found, broken, setting)
-        except Hang as hang:
-            failure = hang.failure
-        except Flaky as flaky:
-            failure = _unrepeatable(flaky, law, setting, candidate)
-    return Verdict(law.name, law.statement, tried, failure, None, time.perf_counter() - start)
-
-
-def _listed(law: Law, cases: list[Case], holds: Callable[[Case], None], setting: Setting) -> Verdict:
-    """Tries all cases of a list, until one breaks the law."""
-    start = time.perf_counter()
-    failure: Failure | None = None
-    tried = 0
-    for case in cases:
-        tried += 1
-        try:
-            holds(case)
-        except Broken as broken:
-            failure = resembling(broken, [broken], setting)
-        except Hang as hang:
-            failure = hang.failure
-        if failure is not None:
-            break
-    return Verdict(law.name, law.statement, tried, failure, None, time.perf_counter() - start)
-
-
-def _unrepeatable(flaky: Flaky, law: Law, setting: Setting, candidate: Callable[..., Any] | Isolated) -> Failure:
-    """A law that broke once and held the second time, on the same case."""
-    seen = [error.failure for error in getattr(flaky, "exceptions", ()) if isinstance(error, Broken)]
-    before = f"; once it gave: {seen[0].message}" if seen else ""
-    case = Case(seen[0].family, seen[0].numbers) if seen else Case("unknown", {})
-    trial = Trial(setting, law.name, law.statement, case, candidate)
-    return trial.broken("repeatable", f"the same call broke the law and then did not{before}").failure

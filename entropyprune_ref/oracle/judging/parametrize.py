@@ -10,7 +10,9 @@ from ..contracts.contract import Law
 from ..trial.failure import Failure
 from ..trial.isolation import Isolated
 from ..trial.trial import STRUCTURE, Broken
-from .checking import SIZES, excused, judged, prepared
+from .asked import prepared
+from .checking import excused
+from .trying import SIZES, judged
 
 
 def parametrize_with_checks(

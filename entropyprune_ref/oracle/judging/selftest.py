@@ -12,9 +12,10 @@ from ...scoring import CONVENTIONS, PAPER, Convention
 from ..bugs import MUTANTS, Mutant
 from ..contracts import CONTRACTS
 from ..inputs.case import WITH_CONVENTION, Setting
-from .checking import SIZES, check, judged
+from .checking import check
 from .power import key
 from .report import Report
+from .trying import SIZES, judged
 
 Progress = Callable[[str, int, int], None]
 
