@@ -67,9 +67,10 @@ def _worker(item: pytest.Item) -> str:
     return contract if isinstance(contract, str) else SHARED.get(item.path.stem, str(item.path))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_worker(item)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(_worker(item)))
     # the long ones first, so that no worker waits for the other at the end
     items.sort(key=lambda item: item.path.parent.name not in ("oracle", "evaluation"))
 
