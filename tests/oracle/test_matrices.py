@@ -1,6 +1,7 @@
 """The strategies of matrices produce what their names say, in every dtype."""
 
 import math
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entropyprune_ref.oracle import CONTRACTS
 from entropyprune_ref.oracle.inputs.case import Case, Setting
 from entropyprune_ref.oracle.inputs.layouts import LAYOUTS, laid_out
 from entropyprune_ref.oracle.inputs.matrices import FAMILIES, build, empty_batches, matrices, scale_bounds
@@ -208,3 +210,28 @@ def test_build_refuses_what_it_does_not_know() -> None:
         build(Case("scaled", numbers), torch.float64)
     with pytest.raises(ValueError, match="layout must be one of"):
         build(Case("gaussian", numbers | {"layout": "diagonal"}), torch.float64)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [(9, 5), (5, 9)])
+def test_a_tail_is_one_small_eigenvalue_or_all_but_the_largest(rows: int, columns: int, whole: bool) -> None:
+    numbers = {"batch": [2], "rows": rows, "columns": columns, "seed": 3, "share": 1e-6, "whole": whole}
+    rank = min(rows - 1, columns)
+    for spectrum in levels(build(Case("tail", numbers), torch.float64)):
+        small = spectrum[1 : rank if whole else 2] / spectrum[0]
+        np.testing.assert_allclose(small, 1e-6, rtol=1e-6)  # singular values of 1e-3 to 1e-15 / 1e-3
+        assert len(small) == (rank - 1 if whole else 1) and spectrum[len(small) + 1 :].sum() < 1e-20
+
+
+@given(matrices(Setting("matrix_entropy"), "tail", 0, least_rank=2))
+def test_tails_of_both_kinds_are_drawn(case: Case) -> None:
+    assert case.numbers["whole"] in (True, False) and 0 < case.numbers["share"] <= 0.1
+
+
+def test_the_guide_names_the_longest_side_of_a_matrix() -> None:
+    settings = [Setting(name) for name in ("matrix_entropy", "token_entropy", "layer_entropy")]
+    laws = [law for setting in settings for law in CONTRACTS[setting.contract].laws if law.name == "real sizes"]
+    cases = [case.numbers for setting, law in zip(settings, laws, strict=True) for case in law.cases(setting)]
+    longest = max(max(numbers["rows"], numbers["columns"]) for numbers in cases)
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "check-your-implementation.md"
+    assert f"a side beyond {longest:,}" in guide.read_text()

@@ -65,6 +65,17 @@ def test_spectral_distance_grows_with_a_common_shift(shift: float, seed: int) ->
     assert far >= min(1.0, 4 * torch.finfo(torch.float32).eps)
 
 
+@pytest.mark.parametrize(("constant", "allowed"), [(1e-6, True), (1e-3, False)])
+def test_the_guide_is_right_about_a_constant_under_the_logarithm_in_float32(constant: float, allowed: bool) -> None:
+    """Of 32 heads of 128 features: the constant costs each eigenvalue as much, 32 of it in all."""
+    queries = torch.randn(20, 32, 128, generator=torch.Generator().manual_seed(0))
+    spectrum = np.linalg.svd((queries - queries.mean(1, keepdim=True)).double().numpy(), compute_uv=False) ** 2
+    levels = spectrum / spectrum.sum(-1, keepdims=True)
+    error = np.abs((levels * (np.log(levels + constant) - np.log(levels.clip(1e-300)))).sum(-1))
+    floor = token_entropy_floor(queries.double(), PAPER, torch.float32).numpy()
+    assert ((error < floor) == allowed).all()
+
+
 def test_floors_are_small_in_float64_and_shrink_with_the_unit_of_rounding() -> None:
     features = drawn((16, 8), 0)
     floors = [float(entropy_floor(features, dtype)) for dtype in (torch.float64, torch.float32, torch.float16)]
