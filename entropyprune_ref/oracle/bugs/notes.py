@@ -10,7 +10,7 @@ class Note:
     Attributes:
         bug: What the program does wrong.
         effect: What comes of it.
-        known_wrong: Names in the catalogue of `oracle.mutants` (of whichever contract has one).
+        known_wrong: Names in the catalogue of `oracle.bugs` (of whichever contract has one).
     """
 
     bug: str
