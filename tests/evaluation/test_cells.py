@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from entropyprune_ref.collapse import layer_entropy
 from entropyprune_ref.evaluation.cells import Batch
 from entropyprune_ref.evaluation.plan import GROUND_TRUTH, HELD_OUT, SHARES, Cell, EqualCost, Plan, scorers
 from entropyprune_ref.evaluation.reading import Asked, picked
@@ -228,6 +229,12 @@ def test_run_judges_every_cell_by_the_scores_of_its_own_scorer_and_layer(model: 
     correct, recall, curves = batch.run()
     cells = batch.plan.cells(model)
     assert len(correct) == len(recall) == len(cells) and curves.shape == (2, 7)
+    images = pixels(torch.from_numpy(np.stack([draw_scene(HELD_OUT, index).image for index in batch.indices])))
+    with torch.no_grad():
+        out = model(images.double(), [batch.questions[0][0].text] * 2, keep_trace=True)
+    visual = out.prompt.image_index[0] >= 0
+    states = torch.stack(list(out.states), dim=1)[:, :, visual]
+    np.testing.assert_allclose(curves, layer_entropy(states).numpy(), rtol=0, atol=ROUNDING)
     for place, cell in enumerate(cells):
         if cell.scorer in ("unpruned", "random", "last-token-attention", GROUND_TRUTH, "none kept"):
             right, found = batch.cell(cell, *batch.scores(cell.scorer, cell.layer))

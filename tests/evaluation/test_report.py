@@ -185,13 +185,14 @@ def test_percent_stays_between_none_and_all() -> None:
 def test_shipped_is_the_sharpest_of_the_good_ones(summary: dict) -> None:
     """The rule reads types of question and sharpness; a better scorer changes nothing."""
 
-    def seed(number: int, sharpness: float, count: float) -> dict:
+    def seed(number: int, sharpness: float | None, count: float) -> dict:
         kinds = {"color": [1.0, 1.0, 1.0], "count": [count, count, count]}
         cells = [{**cell(summary, "unpruned"), "layer": 3, "keep": 144, "kinds": kinds}]
         return {**summary, "seed": number, "cells": cells, "collapse": {"trained": {"sharpness": sharpness}}}
 
     assert shipped([seed(0, 2.0, 0.98), seed(1, 3.0, 0.99), seed(2, 9.0, 0.979)])["seed"] == 1
     assert shipped([seed(0, 4.0, 0.98), seed(1, 3.0, 0.99)])["seed"] == 0
+    assert shipped([seed(0, None, 0.98), seed(1, 0.5, 0.99)])["seed"] == 1  # one without a collapse at all
     with pytest.raises(ValueError, match="at least 98% on every question type"):
         shipped([seed(2, 9.0, 0.97)])
 

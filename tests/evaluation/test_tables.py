@@ -174,6 +174,7 @@ def heads(start: float) -> dict[str, Any]:
 
 
 HEADS = [heads(0.0), heads(0.01), heads(0.05)]
+HEADS[-1]["layers"]["3"] = {}  # which the first has not
 
 
 def test_auc_table() -> None:
@@ -268,6 +269,8 @@ def costs(layer: int, shares: dict[int, dict[int, float]], less: float = 0.0, lo
 
 SHARES = {90: {1: 0.5, 2: 0.8, 3: 0.7}, 60: {1: 0.6, 2: 0.5}, 30: {1: 0.3}}
 ONE, TWO = costs(2, SHARES), costs(2, SHARES, less=0.2)
+TWO["budgets"] += costs(2, {20: {1: 0.1, 2: 0.2}})["budgets"]  # which the first has not
+TWO["budgets"][2]["cells"] += ONE["budgets"][1]["cells"][1:]  # two layers at an average of 30, where the first has one
 for only_in_the_first in ("layers", "visual_tokens", "scorers", "chance"):
     del TWO[only_in_the_first]
 
