@@ -8,13 +8,14 @@ ARGS ?=
 
 # threads that wait sleep: on a machine that is busy with something else, spinning is slower by a factor of ten
 export OMP_WAIT_POLICY ?= PASSIVE
-PYTEST_ARGS ?= -q -n auto --dist loadgroup --no-loadscope-reorder
+# as many workers as there are cores, of about 1 GB each, so at most 8; each takes whole groups of tests (tests/conftest.py)
+PYTEST_ARGS ?= -q -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 MKDOCS := OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 TESTS ?=
 ROOMS ?=
-QUICK := tests/test_numerics.py tests/test_gram.py tests/test_entropy.py tests/test_entropy_laws.py tests/test_scoring.py tests/test_collapse.py \
-	tests/test_pruning.py tests/test_flops.py tests/test_scorers.py tests/test_arguments.py tests/llava
-# one thread a worker: pytest runs as many workers as there are cores; compiled modules are kept for the next process
+QUICK := tests/test_numerics.py tests/test_gram.py tests/test_entropy.py tests/test_entropy_laws.py tests/test_scoring.py \
+	tests/test_collapse.py tests/test_pruning.py tests/test_flops.py tests/test_scorers.py tests/test_arguments.py tests/llava
+# one thread a worker; compiled modules are kept for the next process
 TESTING := OMP_NUM_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=
 OLDEST := .venv-oldest
 
