@@ -118,6 +118,11 @@ def test_compare_pairs_layers_on_the_same_questions(model: Llava) -> None:
     rules = {rule: by_rule(result, rule, "random", 72) for rule in ("first", "collapse", "latest", "best")}
     assert rules == {"first": 0.5, "collapse": 1.0, "latest": 0.25, "best": 1.0}
     assert nothing_lost(result) is None and verdict(result) == "a"
+    assert nothing_lost(result, 0.75) == 3  # layer 3 loses just that, earlier ones all
+    nowhere = {**result, "collapse": {**result["collapse"], "layer": None}}
+    assert by_rule(nowhere, "collapse", "random", 72) == 0.5  # the rule falls back to layer 1
+    alone = {**result, "budgets": [{**row, "cells": row["cells"][1:2]} for row in result["budgets"]]}
+    assert not any(wins(alone, "random").values())  # one layer has nothing to win against
     assert "| 72 | 57: 50.0 | 36: **100.0** | 0: 25.0 |" in layers_table([result], PAPER)
     assert "| random | 50.0 | 100.0 | 25.0 | 100.0 |" in rules_table([result])
 

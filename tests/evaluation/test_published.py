@@ -1,6 +1,7 @@
 """What pages and the model card publish is what the committed results say, and the results are what the model does."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -42,6 +43,15 @@ def test_results_are_of_one_plan_and_named_by_their_seed(results: dict[str, Any]
     assert results is SEEDS[results["seed"]]
     assert results["plan"] == BUNDLED["plan"] and results["questions"] == 2000
     assert results["chance"] == BUNDLED["chance"]
+
+
+def test_results_are_of_the_plan_that_evaluate_runs() -> None:
+    assert BUNDLED["plan"] == json.loads(json.dumps(asdict(Plan())))
+    assert BUNDLED["plan"]["keeps"] == BUNDLED["plan"]["averages"] == list(KEEPS)
+    scorers = ("random", "token-entropy-paper", "last-token-attention", "ground-truth", "max-min-diversity")
+    cells = {f"{scorer} {layer} 16" for scorer in scorers for layer in (1, 2)}
+    assert set(BUNDLED["verdicts"]) == {f"{cell.scorer} {cell.layer} {cell.keep}" for cell in CHECKED}
+    assert set(BUNDLED["verdicts"]) == {*cells, "none kept 1 0", "none kept 2 0"}
 
 
 def test_results_know_how_far_one_gets_without_looking() -> None:

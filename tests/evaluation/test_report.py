@@ -135,6 +135,7 @@ def test_the_seed_that_the_rule_names_is_bundled(
     record = json.loads((bundled / "model.json").read_text())
     assert record["sha256"] == hashlib.sha256(b"weights of seed 1").hexdigest()
     assert record["training"]["recipe"]["seed"] == 1
+    assert (bundled / "model.json").read_text().startswith('{\n  "sha256": "')
     assert "`entropyprune-ref train --seed 1`" in (bundled / "MODEL_CARD.md").read_text()
 
 

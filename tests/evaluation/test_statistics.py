@@ -33,6 +33,7 @@ def test_mean_interval_covers_the_mean_as_often_as_it_says() -> None:
 
 def test_mean_interval_of_one_image_knows_nothing() -> None:
     assert mean_interval(np.array([1.0]))[1:] == (-np.inf, np.inf)
+    assert mean_interval(np.array([0.0, 1.0]))[1:] == pytest.approx((0.5 - 1.96 * 0.5, 0.5 + 1.96 * 0.5), rel=1e-4)
 
 
 def test_rounded_keeps_six_digits_and_the_shape() -> None:
