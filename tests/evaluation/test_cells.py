@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entropyprune_ref.collapse import layer_entropy
 from entropyprune_ref.evaluation.cells import Batch
-from entropyprune_ref.evaluation.plan import GROUND_TRUTH, HELD_OUT, SHARES, Cell, EqualCost, Plan, scorers
+from entropyprune_ref.evaluation.plan import COSTS, GROUND_TRUTH, HELD_OUT, SHARES, Cell, EqualCost, Plan, scorers
 from entropyprune_ref.evaluation.reading import Asked, picked
 from entropyprune_ref.evaluation.run import evaluate
 from entropyprune_ref.llava import Llava, Vocabulary, pixels
@@ -305,6 +305,10 @@ def test_plan_asks_every_scorer_at_every_budget_and_has_its_floors() -> None:
     cells = Plan().cells(model)
     assert len(set(cells)) == len(cells)
     assert cells[0] == Cell("unpruned", 6, 144) and cells[-5:] == [Cell("none kept", layer, 0) for layer in range(1, 6)]
+    few = Plan(layers=(2, 1), keeps=(16, 72), averages=()).cells(model)
+    chosen = [(cell.layer, cell.keep) for cell in few if cell.scorer == "random"]
+    assert chosen == [(2, 72), (2, 16), (1, 72), (1, 16)]
+    assert EqualCost() == EqualCost(layers=(), averages=COSTS, keeps=()) != Plan(layers=(), averages=COSTS, keeps=())
     floors = [Cell("unpruned", 6, 144), *(Cell("none kept", layer, 0) for layer in range(1, 6))]
     assert Plan(layers=(6, 7)).cells(model) == floors  # which the model does not have
     assert all(cell.keep for cell in EqualCost().cells(model) if cell.scorer != "none kept")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import FrozenInstanceError
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -316,6 +317,12 @@ def test_conditions_give_the_background_back_in_three_ways() -> None:
     copied = [(1, 1, True), (1, 4, True), (1, 16, True)]
     others = [(0, 0), (0, 32), (0, 144), (2, 144), (3, 144), (1, 144)]
     assert counting.conditions() == [Condition(*condition) for condition in (*filled, *copied, *others)]
+
+
+def test_conditions_are_values() -> None:
+    assert len({Condition(1, 4), Condition(1, 4), Condition(1, 8)}) == 2
+    with pytest.raises(FrozenInstanceError):
+        Condition(1, 4).background = 5  # type: ignore[misc]
 
 
 def test_rows_of_a_condition_are_filled_up_in_front_with_what_nothing_reads(measured: dict[str, Any]) -> None:

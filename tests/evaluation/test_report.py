@@ -177,6 +177,8 @@ def test_cells_are_paired_with_cells_of_their_own_layer(summary: dict) -> None:
     assert "| *none kept* | 25.0 |" in accuracy_by_scorer([seed], 2)
     rows[1]["minus random"] = (0.75, 0.7, 0.8)
     assert margin({**summary, "cells": rows}) == (2, 0.75)
+    rows[0]["minus random"] = (0.74, 0.73, 0.75)  # surer, and less
+    assert margin({**summary, "cells": rows}) == (2, 0.75)
 
 
 def test_percent_stays_between_none_and_all() -> None:

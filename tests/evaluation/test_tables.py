@@ -80,6 +80,9 @@ SEEDS = [
 ]
 
 
+SEEDS[1]["cells"].append(cell("none kept", 3, 0, 0.5, 0.5))  # which the first has not
+
+
 def test_accuracy_by_kind() -> None:
     assert accuracy_by_kind(SEEDS[0]) == shown(
         """
@@ -176,6 +179,7 @@ def heads(start: float) -> dict[str, Any]:
 HEADS = [heads(0.0), heads(0.01), heads(0.05)]
 for seed in HEADS[1:]:
     seed["layers"]["3"] = {}  # which the first has not
+    seed["layers"]["1"]["paper"]["rank correlation with nothing"] = [9, 9, 9]
 
 
 def test_auc_table() -> None:
@@ -224,6 +228,7 @@ def test_counting_table() -> None:
         counted(0, 144, False, 0.0, 0.1),
         counted(2, 144, False, 0.9, 1.0),
         counted(3, 143, False, 0.9, 1.0),
+        counted(1, 143, False, 0.9, 1.0),
         counted(1, 144, False, 0.9, 1.0),
     ]
     results = [{"layers": {"2": [row[seed] for row in rows]}} for seed in (0, 1)]
@@ -239,6 +244,7 @@ def test_counting_table() -> None:
         | no object, the whole background | 5.0 [0.0–10.0] | +0.00 [-0.50, +0.50] |
         | every object twice, the whole background | 95.0 [90.0–100.0] | +0.00 [-0.50, +0.50] |
         | every object three times, 143 background tokens | 95.0 [90.0–100.0] | +0.00 [-0.50, +0.50] |
+        | every object, 143 background tokens | 95.0 [90.0–100.0] | +0.00 [-0.50, +0.50] |
         | the whole image | 95.0 [90.0–100.0] | +0.00 [-0.50, +0.50] |
         """
     )
@@ -330,6 +336,9 @@ def test_verdict_table() -> None:
     noise = costs(2, {90: {1: 0.5, 2: 0.8, 3: 0.79}, 60: {1: 0.4, 2: 0.5}, 30: {1: 0.3}}, lost=0.03)
     lost = costs(3, {90: {1: 0.5, 2: 0.6}}, lost=0.06)
     assert [verdict(result) for result in (ONE, noise, lost)] == ["a", "b", "b"]
+    even = costs(2, SHARES)
+    even["budgets"][0]["cells"][1]["latest minus this"][PAPER] = (-0.2, -0.4, 0.0)  # an interval that ends at none
+    assert verdict(even) == "c"
     both = costs(2, SHARES, lost=0.03)
     assert verdict(both) == "a and b" and verdict(costs(1, {90: {1: 0.5, 2: 0.8}})) == "c"
     head, line, *rows = verdict_table({"one": ONE, "noise": noise, "lost": lost}).splitlines()
