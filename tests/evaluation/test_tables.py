@@ -3,6 +3,7 @@
 import textwrap
 from typing import Any
 
+from entropyprune_ref.evaluation.equal_cost import wins
 from entropyprune_ref.evaluation.equal_cost_tables import (
     floors_table,
     layers_table,
@@ -80,7 +81,7 @@ SEEDS = [
 ]
 
 
-SEEDS[1]["cells"].append(cell("none kept", 3, 0, 0.5, 0.5))  # which the first has not
+SEEDS[1]["cells"] += [cell("none kept", 3, 0, 0.5, 0.5), cell("another", 2, 40, 0.5, 0.5)]  # which the first has not
 
 
 def test_accuracy_by_kind() -> None:
@@ -179,6 +180,7 @@ def heads(start: float) -> dict[str, Any]:
 HEADS = [heads(0.0), heads(0.01), heads(0.05)]
 for seed in HEADS[1:]:
     seed["layers"]["3"] = {}  # which the first has not
+    seed["layers"]["1"]["another"] = {"AUC": [9, 9, 9]}
     seed["layers"]["1"]["paper"]["rank correlation with nothing"] = [9, 9, 9]
 
 
@@ -223,6 +225,7 @@ def test_counting_table() -> None:
     rows = [
         counted(1, 0, False, 0.2, 0.4),
         counted(1, 1, True, 0.5, 0.5, more=0.25),
+        counted(1, 2, True, 0.5, 0.5),
         counted(1, 4, True, 0.5, 0.5),
         counted(0, 32, False, 0.0, 0.1, more=None),
         counted(0, 144, False, 0.0, 0.1),
@@ -239,6 +242,7 @@ def test_counting_table() -> None:
         | --- | --- | --- |
         | every object, no background tokens | 30.0 [20.0–40.0] | +0.00 [-0.50, +0.50] |
         | every object, 1 background token copied to the full number | 50.0 [50.0–50.0] | +0.25 [-0.25, +0.75] |
+        | every object, 2 background tokens copied to the full number | 50.0 [50.0–50.0] | +0.00 [-0.50, +0.50] |
         | every object, 4 background tokens copied to the full number | 50.0 [50.0–50.0] | +0.00 [-0.50, +0.50] |
         | no object, 32 background tokens | 5.0 [0.0–10.0] | no number |
         | no object, the whole background | 5.0 [0.0–10.0] | +0.00 [-0.50, +0.50] |
@@ -336,6 +340,8 @@ def test_verdict_table() -> None:
     noise = costs(2, {90: {1: 0.5, 2: 0.8, 3: 0.79}, 60: {1: 0.4, 2: 0.5}, 30: {1: 0.3}}, lost=0.03)
     lost = costs(3, {90: {1: 0.5, 2: 0.6}}, lost=0.06)
     assert [verdict(result) for result in (ONE, noise, lost)] == ["a", "b", "b"]
+    later = costs(2, {90: {1: 0.9, 2: 0.5, 3: 0.4}, 60: {1: 0.4, 2: 0.5}})
+    assert wins(later, PAPER) == {"clearly": [], "within noise": [], "as the latest": [60]}
     even = costs(2, SHARES)
     even["budgets"][0]["cells"][1]["latest minus this"][PAPER] = (-0.2, -0.4, 0.0)  # an interval that ends at none
     assert verdict(even) == "c"
