@@ -30,10 +30,9 @@ def strangers(queries: Tensor, generator: torch.Generator) -> Tensor:
 def turned(queries: Tensor, generator: torch.Generator) -> Tensor:
     """The spectrum of every token's centred queries kept, the eigenvectors over heads drawn anew."""
     count, heads, _ = queries.shape
+    centred = queries - queries.mean(1, keepdim=True)
     basis = torch.linalg.qr(torch.cat([torch.ones(heads, 1), torch.eye(heads)[:, 1:]], dim=1).double())[0][:, 1:]
-    return basis @ (
-        _orthogonal(count, heads - 1, generator) @ (basis.mT @ queries)
-    )  # what the heads share is outside of the basis
+    return basis @ (_orthogonal(count, heads - 1, generator) @ (basis.mT @ centred))
 
 
 CONTROLS: dict[str, Control] = {
