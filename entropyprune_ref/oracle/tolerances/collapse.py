@@ -1,5 +1,6 @@
 """The collapse layer: which answers rounding explains, in rational numbers."""
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -69,7 +70,7 @@ def acceptable_layers(curves: Float[Tensor, "*samples states"], computes_in: tor
       settles exact ties.
 
     So if the largest drop exceeds every other by more than $\varepsilon + 2e$, one layer is left. All of it is computed
-    in rational numbers.
+    exactly, in whole multiples of a number small enough.
 
     Examples:
         >>> acceptable_layers(torch.tensor([3.0, 2.0, 1.0]))  # an exact tie goes to the earlier
@@ -77,9 +78,12 @@ def acceptable_layers(curves: Float[Tensor, "*samples states"], computes_in: tor
         >>> acceptable_layers(torch.tensor([1.0, 1.0, 2.0]))
         [True, False, False]
     """
-    means = _exact_means(_rows(curves))
-    drops = [before - after for before, after in pairwise(means)]
-    error, floor, largest = drop_error(curves, computes_in), tie_floor(curves), max(drops)
+    means, parts = _exact_means(_rows(curves))
+    exact = drop_error(curves, computes_in), tie_floor(curves)
+    unit = math.lcm(parts, *(number.denominator for number in exact))
+    drops = [(before - after) * (unit // parts) for before, after in pairwise(means)]
+    error, floor = (number.numerator * (unit // number.denominator) for number in exact)
+    largest = max(drops)
     found, least = largest > -error, largest - floor - 2 * error
     accepted = [largest <= floor + error]
     earlier = drops[0] - 2 * error - 1  # no drop yet
@@ -89,12 +93,12 @@ def acceptable_layers(curves: Float[Tensor, "*samples states"], computes_in: tor
     return accepted
 
 
-def _exact_means(rows: list[list[float]]) -> list[Fraction]:
-    """Means over rows: floating numbers are whole multiples of one power of two, so whole numbers are summed."""
+def _exact_means(rows: list[list[float]]) -> tuple[list[int], int]:
+    """Means over rows in whole numbers, and of which part: floating numbers are multiples of one power of two."""
     ratios = [[height.as_integer_ratio() for height in row] for row in rows]
     quanta = max(below for row in ratios for _, below in row)
-    sums = (sum(above * (quanta // below) for above, below in column) for column in zip(*ratios, strict=True))
-    return [Fraction(total, quanta * len(rows)) for total in sums]
+    sums = [sum(above * (quanta // below) for above, below in column) for column in zip(*ratios, strict=True)]
+    return sums, quanta * len(rows)
 
 
 def _rows(curves: Tensor) -> list[list[float]]:

@@ -1,12 +1,14 @@
 """Names: by which a candidate can be imported again, and of dtypes as people write them."""
 
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 
 def name_of(candidate: Any) -> str:
-    """Returns "module:name": of a function its own, of any other object that of the module's variable that holds it.
+    """Returns "module:name": of a function its own, of any other object that of a module's variable that holds it.
+
+    A function without a name has that of a variable of its own module, if there is one.
 
     Examples:
         >>> import functools, math
@@ -17,8 +19,8 @@ def name_of(candidate: Any) -> str:
     module, name = getattr(candidate, "__module__", None), getattr(candidate, "__qualname__", None)
     if module and name and "<" not in name:
         return f"{module}:{name}"
-    first = [sys.modules.get(str(module)), *sys.modules.values()]
-    for place in first:
+    own = sys.modules.get(str(module))
+    for place in [own] if isinstance(candidate, FunctionType) else [own, *sys.modules.values()]:
         if isinstance(place, ModuleType):
             for variable, value in list(vars(place).items()):
                 if value is candidate:

@@ -112,11 +112,8 @@ class Trial:
         if math.isinf(self.setting.time_limit):
             return called(candidate, arguments, options, self.setting.arrays, self.setting.device)
         found: list[Outcome] = []
-
-        def work() -> None:
-            found.append(called(candidate, arguments, options, self.setting.arrays, self.setting.device))
-
-        worker = threading.Thread(target=work, daemon=True)
+        call = (candidate, arguments, options, self.setting.arrays, self.setting.device)
+        worker = threading.Thread(target=lambda: found.append(called(*call)), daemon=True)
         worker.start()
         worker.join(self.setting.time_limit)
         if worker.is_alive():
