@@ -100,7 +100,7 @@ def llava_1_5(decoder: DecoderSize) -> LlavaConfig:
 
 @pytest.mark.parametrize("decoder", [LLAVA_1_5_7B, LLAVA_1_5_13B], ids=["7B", "13B"])
 def test_llava_flops_equal_the_torch_flop_counter_at_the_sizes_of_llava_1_5(decoder: DecoderSize) -> None:
-    """35 words, an image of 576 tokens, 20 words; averages of 192, 128 and 64 visual tokens at K = 2; of 13B the last."""
+    """35 words, an image of 576 tokens, 20 words; averages of 192, 128 and 64 tokens at K = 2; of 13B the last."""
     config = llava_1_5(decoder)
     with torch.device("meta"):
         model = Llava(config)
