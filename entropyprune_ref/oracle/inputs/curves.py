@@ -248,23 +248,27 @@ def disagreeing_samples(draw: Draw, setting: Setting, *, views: bool = False) ->
 
 @st.composite
 def two_camps(draw: Draw, setting: Setting) -> Case:
-    """Draws many samples of which the last one, or the last few, fall elsewhere than the rest, and count for less.
+    """Draws many samples of which the last, one to half of them, fall elsewhere than the rest, by less or by more.
 
-    They count for more to who takes the mean of means of blocks, the last of which is shorter.
+    Those of a last block that is shorter count for more to who takes the mean of means of blocks, and for less to who
+    divides by the length of a whole block; later ones count for less to who adds in 16 bits.
     """
     layers = draw(st.integers(2, MOST_LAYERS), label="layers")
     first, second = _two_layers(draw, layers)
     if draw(st.booleans(), label="few first"):
         first, second = second, first
     samples = draw(rungs(1025, 7), label="samples")
+    behind = {samples % edge for edge in EDGES if 0 < samples % edge <= samples // 2}  # whole blocks
+    left = sorted(behind or {1})
+    some = (st.integers(1, max(1, samples // 8)), st.sampled_from(left), st.sampled_from([samples // 2, samples // 3]))
     numbers = {
         "samples": samples,
-        "few": draw(st.integers(1, max(1, samples // 8)), label="few"),
+        "few": draw(st.one_of(*some), label="few"),
         "layers": layers,
         "first": first,
         "second": second,
         "drop": draw(st.integers(4, 12), label="drop"),
-        "share": draw(st.sampled_from([0.5, 0.8, 0.2]), label="share"),
+        "share": draw(st.sampled_from([0.5, 0.8, 0.2, 1.3, 1.6]), label="share"),
     }
     return Case("two camps", numbers)
 
@@ -321,9 +325,11 @@ def real(setting: Setting) -> list[Case]:
         for drop in (1500, 800)
     ]
     long = {"samples": 5000, "few": 904, "layers": 8, "first": 7, "second": 3, "drop": 8, "share": 1.25}
+    half = {"samples": 5000, "few": 2500, "layers": 8, "first": 7, "second": 3, "drop": 6, "share": 1.3}
     opposed = [[9, 0, 3, 0], [-9, 0, 3, 0], [9, 0, 3, 0], [-9, 0, 2, 0]]
     others = [
         Case("two camps", long),
+        Case("two camps", half),  # sums in 16 bits come to a standstill before the second camp
         Case("disagreeing samples", {"drops": opposed, "before": 20, "times": 8}),
         Case("two drops", {"drops": [[3, 0, 7, -1]], "power": -13 if setting.dtype == torch.float16 else -30}),
     ]
