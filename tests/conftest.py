@@ -1,6 +1,5 @@
 """Shared settings: hypothesis profiles, deterministic torch, and shapes checked at run time."""
 
-import gc
 import os
 from collections.abc import Iterator
 
@@ -74,12 +73,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(_worker(item)))
     # the long ones first, so that no worker waits for the other at the end
     items.sort(key=lambda item: item.path.parent.name not in ("oracle", "evaluation"))
-
-
-def pytest_collection_finish() -> None:
-    """All that was imported stays: looking through it again and again for garbage takes a twentieth of the time."""
-    gc.collect()
-    gc.freeze()
 
 
 END_TO_END = {"hf", "parity", "real"}
