@@ -59,6 +59,10 @@ def test_unit_rows_of_a_batch_are_those_of_its_parts() -> None:
     assert torch.equal(unit_rows(queries), torch.stack([a, -a, b, -b]).expand(500, 4, 4))
 
 
+def test_a_chunk_is_two_mebibytes_of_float64() -> None:
+    assert chunks.CHUNK * torch.float64.itemsize == 2 * 1024**2
+
+
 @pytest.mark.parametrize(
     ("shape", "sizes"), [((7, 3, 4), [2, 2, 2, 1]), ((5, 2, 2), [5]), ((3, 5, 5), [1, 1, 1]), ((3, 1, 24), [1, 1, 1])]
 )
