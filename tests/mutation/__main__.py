@@ -192,12 +192,12 @@ def _config(room: Room, command: str) -> str:
 
 
 def summary(names: Iterable[str]) -> int:
-    """Prints what was killed, by room, and every survivor that has no reason yet."""
+    """Prints what was killed, by room, every survivor that has no reason yet, and every reason that no survivor has."""
     reasons = tomllib.loads((Path(__file__).parent / "survivors.toml").read_text()).get("survivor", [])
     explained = {(entry["module"], entry["old"], entry["new"]): entry["reason"] for entry in reasons}
     print(f"{'room':<12}{'changes':>9}{'tried':>7}{'noticed':>9}{'survived':>10}{'explained':>11}{'rate':>8}")
     total: Counter[str] = Counter()
-    unexplained = []
+    unexplained, stale = [], []
     for name in names:
         if not (CACHE / name / "config.toml").exists():
             print(f"{name:<12}   not run")
@@ -205,14 +205,19 @@ def summary(names: Iterable[str]) -> int:
         counts, survivors = _results(CACHE / name, ROOMS[name])
         known = [change for change in survivors if change in explained]
         unexplained += [change for change in survivors if change not in explained]
+        if counts["noticed"] + counts["survived"] == counts["changes"]:
+            own = tuple(f"entropyprune_ref/{module}" for module in ROOMS[name].modules)
+            stale += [change for change in explained if change[0].startswith(own) and change not in known]
         counts["explained"] = len(known)
         total += counts
         _print(name, counts)
     _print("all", total)
     for module, old, new in unexplained:
         print(f"\nsurvived, without a reason: {module}\n  - {old}\n  + {new}")
+    for module, old, new in stale:
+        print(f"\na reason, and no survivor: {module}\n  - {old}\n  + {new}")
     tried = total["noticed"] + total["survived"]
-    return int(bool(unexplained) or (tried > 0 and total["noticed"] < 0.95 * tried))
+    return int(bool(unexplained or stale) or (tried > 0 and total["noticed"] < 0.95 * tried))
 
 
 def _print(name: str, counts: Counter[str]) -> None:
