@@ -27,8 +27,7 @@ from entropyprune_ref.oracle.contracts.budgets import (
 )
 from entropyprune_ref.oracle.contracts.flops import SIZES, _prompts, _real_prompts
 from entropyprune_ref.oracle.inputs.case import Case, Setting
-from entropyprune_ref.oracle.judging.trying import SIZES as SIZES_OF_CHECK
-from entropyprune_ref.oracle.judging.trying import judged
+from tests.oracle.broken import broken
 
 BY_LAW = {
     ("tokens_to_keep", "rounded in place of truncated"): "average",
@@ -58,7 +57,7 @@ def test_mutants_of_counts_break_the_law_that_is_about_them(contract: str, name:
     (mutant,) = [entry for entry in MUTANTS if (entry.contract, entry.name) == (contract, name)]
     laws = {law.name: law for law in CONTRACTS[contract].laws}
     law = laws.get(BY_LAW[contract, name], CONTRACTS[contract].laws[0])
-    failure = judged(law, mutant.implementation, Setting(contract), SIZES_OF_CHECK["quick"], shrink=False).failure
+    failure = broken(law, mutant.implementation, Setting(contract))
     assert failure is not None and failure.law == BY_LAW[contract, name]
 
 

@@ -23,8 +23,10 @@ from entropyprune_ref.oracle.inputs.prompts import FAMILIES, Prompt, build, prom
 from entropyprune_ref.oracle.judging.trying import judged
 from entropyprune_ref.oracle.plain.decoder import decoder_layer, masked_run, pruned_run
 from entropyprune_ref.oracle.plain.prefill import PrunedPrefill, pruned_prefill
+from entropyprune_ref.oracle.trial.failure import Failure
 from entropyprune_ref.oracle.trial.trial import STRUCTURE
 from entropyprune_ref.scoring import CONVENTIONS, PAPER
+from tests.oracle.broken import broken
 from tests.oracle.prefill_variants import by_llava, by_numpy, by_plain_run, llava_decoder
 
 SIZE = os.environ.get("ORACLE_SIZE", "quick")
@@ -343,17 +345,21 @@ SPARED = {
 """Laws on prompts in which a bug cannot show: there the mutant is right, and the report points at the bug."""
 
 
-def verdict(mutant: Mutant, law: str, dtype: torch.dtype = torch.float64) -> tuple[str, str] | None:
+def verdict(mutant: Mutant, law: str) -> tuple[str, str] | None:
     """The law under which the mutant broke, and which it broke; `None` if it holds. The cases are those of `check`."""
-    setting = Setting("pruned_prefill", mutant.convention, dtype)
-    failure = judged(LAWS[law], mutant.implementation, setting, 12, shrink=False).failure
+    setting = Setting("pruned_prefill", mutant.convention)
+    return _outcome(judged(LAWS[law], mutant.implementation, setting, 12, shrink=False).failure)
+
+
+def _outcome(failure: Failure | None) -> tuple[str, str] | None:
     return None if failure is None else (failure.under, failure.law)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("name", WRONG)
 def test_every_wrong_prefill_is_caught_by_the_law_that_it_breaks(name: str, dtype: torch.dtype) -> None:
-    assert verdict(WRONG[name], UNDER[name][0], dtype) == UNDER[name]
+    setting = Setting("pruned_prefill", WRONG[name].convention, dtype)
+    assert _outcome(broken(LAWS[UNDER[name][0]], WRONG[name].implementation, setting, 12)) == UNDER[name]
 
 
 @pytest.mark.parametrize("name", SPARED)
@@ -413,7 +419,7 @@ def test_bugs_of_size_and_layout_break_the_law_that_is_about_them(law: str) -> N
     for wrong in NOT_ENTERED[law]:
         setting = Setting("pruned_prefill")
         run = lambda *arguments, wrong=wrong, **options: wrong(*arguments, **options).run()  # noqa: E731
-        assert judged(LAWS[law], run, setting, 12, shrink=False).failure is not None, wrong
+        assert broken(LAWS[law], run, setting, 12) is not None, wrong
 
 
 def test_every_law_can_fail() -> None:
