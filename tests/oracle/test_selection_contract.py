@@ -17,6 +17,7 @@ from entropyprune_ref.oracle.bugs import MUTANTS
 from entropyprune_ref.oracle.inputs import scores
 from entropyprune_ref.oracle.inputs.case import Case, Setting
 from entropyprune_ref.oracle.judging.trying import judged
+from tests.oracle.broken import broken
 
 SIZE = os.environ.get("ORACLE_SIZE", "quick")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
