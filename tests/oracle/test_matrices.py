@@ -171,7 +171,7 @@ def test_layouts_hold_the_same_numbers_in_another_order_of_memory(layout: str) -
 def test_every_rung_of_the_ladder_is_drawn_on_every_axis_and_small_sizes_most_often() -> None:
     drawn: list[tuple[list[int], int, int]] = []
 
-    @hypothesis.settings(max_examples=600, database=None)
+    @hypothesis.settings(max_examples=900, database=None)
     @given(shapes(1))
     def collect(shape: tuple[list[int], int, int]) -> None:
         drawn.append(shape)
