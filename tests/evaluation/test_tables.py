@@ -1,5 +1,6 @@
 """Every table whole, written by hand for results made by hand; two seeds, whose plan only the first states."""
 
+import copy
 import textwrap
 from typing import Any
 
@@ -282,7 +283,10 @@ def costs(layer: int, shares: dict[int, dict[int, float]], less: float = 0.0, lo
 SHARES = {90: {1: 0.5, 2: 0.8, 3: 0.7}, 60: {1: 0.6, 2: 0.5}, 30: {1: 0.3}}
 ONE, TWO = costs(2, SHARES), costs(2, SHARES, less=0.2)
 TWO["budgets"] += costs(2, {20: {1: 0.1, 2: 0.2}})["budgets"]  # which the first has not
-TWO["budgets"][2]["cells"] += ONE["budgets"][1]["cells"][1:]  # two layers at an average of 30, where the first has one
+TWO["budgets"][2]["cells"] += copy.deepcopy(ONE["budgets"][1]["cells"][1:])  # two at 30, not one
+for row in TWO["budgets"]:
+    for other in row["cells"]:
+        other["keep"] += 7  # of another model; the first is shown
 for only_in_the_first in ("layers", "visual_tokens", "scorers", "chance"):
     del TWO[only_in_the_first]
 

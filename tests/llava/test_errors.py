@@ -265,6 +265,7 @@ def test_generate_needs_a_word_to_generate(model: Llava) -> None:
         ),
         (lambda: replace(CONFIG.decoder, layers=0), "layers must be at least 1, got 0"),
         (lambda: replace(CONFIG.decoder, mlp_matrices=2), "mlp_matrices must be 3, a gated MLP, got 2"),
+        (lambda: replace(CONFIG, image_token=-1), "image_token must be at least 0, got -1"),
         (lambda: replace(CONFIG, image_token=12), "image_token must be between 0 and 11, got 12"),
         (
             lambda: replace(CONFIG, vocabulary=("word",) * 13),
@@ -366,6 +367,10 @@ def test_a_weight_file_must_hold_the_tensors_of_its_configuration(model: Llava, 
     save_file({name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}, path, metadata)
     message = f"{path} must hold the {len(tensors)} tensors of its configuration, got a difference in lm_head.weight"
     refused(lambda: Llava.from_pretrained(path), ValueError, message)
+    some = sorted(tensors)[:4]
+    save_file({name: tensor for name, tensor in tensors.items() if name not in some}, path, metadata)
+    with pytest.raises(ValueError, match=re.escape(f"a difference in {', '.join(some[:3])}") + "$"):
+        Llava.from_pretrained(path)
     save_file(tensors | {"lm_head.weight": torch.zeros(12, 7)}, path, metadata)
     message = f"{path} must hold lm_head.weight in shape (12, 12), got shape (12, 7)"
     refused(lambda: Llava.from_pretrained(path), ValueError, message)
@@ -388,3 +393,7 @@ def test_the_known_words_of_the_message_are_those_of_the_vocabulary() -> None:
         Vocabulary(WORDS).encode("unknown")
     for word in WORDS:
         assert word.startswith("<") or word in str(raised.value)
+
+
+def test_the_first_word_may_be_the_placeholder() -> None:
+    assert replace(CONFIG, image_token=0).image_token == 0

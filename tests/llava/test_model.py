@@ -5,7 +5,7 @@ That the architecture is LLaVA's is tested in `tests/parity/test_transformers.py
 """
 
 import inspect
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from entropyprune_ref.llava import Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
+from entropyprune_ref.llava import DecoderConfig, Llava, LlavaConfig, VisionConfig, Vocabulary, pixels
 from entropyprune_ref.llava.attention import attend, causal_mask
 from entropyprune_ref.llava.cache import LayerCache
 from entropyprune_ref.llava.decoder import RMSNorm, rotary_angles, rotate
+from entropyprune_ref.llava.vision import VisionTower
 from entropyprune_ref.pruner import EntropyPrune
 from tests.helpers import (
     IMAGE_TOKEN,
@@ -353,11 +354,28 @@ def test_states_and_queries_are_those_of_every_layer(config: LlavaConfig, data: 
         torch.testing.assert_close(queries, expected, **ROUNDING)
 
 
+def test_the_eps_of_the_norms_is_llama_s_and_clip_s_unless_it_is_given() -> None:
+    defaults = [{field.name: field.default for field in fields(kind)} for kind in (DecoderConfig, VisionConfig)]
+    assert [default["norm_eps"] for default in defaults] == [1e-6, 1e-5]
+
+
+def test_the_class_embedding_is_drawn_at_the_scale_of_a_unit_vector() -> None:
+    """Of 10,000 numbers: their mean square is 1e-4 to a few per cent."""
+    torch.manual_seed(0)
+    tower = VisionTower(VisionConfig(hidden=10_000, heads=1, mlp=1, layers=2, image_size=8, patch_size=8))
+    assert tower.class_embedding.square().mean().item() == pytest.approx(1e-4, rel=0.1)
+
+
 def test_states_and_queries_are_kept_on_request_only() -> None:
     model, batch = random_llava(tiny_config()), make_batch([[2, -1, 1]], tiny_config(), 0)
     plain, traced = prefill(model, batch), prefill(model, batch, keep_trace=True)
     assert plain.states == [] and plain.queries == []
     assert torch.equal(plain.logits, traced.logits)
+    reading = model.read(batch.images, batch.ids, 2)
+    assert reading.trace.states == [] and len(model.read(batch.images, batch.ids, 2, keep_trace=True).trace.states) == 2
+    hidden = reading.trace.hidden
+    mask = causal_mask(reading.prompt.attended, hidden.shape[1], model.device)
+    assert model.decoder(hidden, reading.prompt.positions, mask, [2]).states == []
 
 
 # Decoding
@@ -393,6 +411,18 @@ def test_a_prompt_of_one_word_goes_on_at_position_one() -> None:
     attended = torch.tensor([[True, False], [True, True]])
     out = random_llava(tiny_config())(None, torch.tensor([[4, 5], [4, 5]]), attended=attended)
     assert out.cache.next_positions.tolist() == [1, 2]
+    assert torch.equal(out.last_logits(), out.logits[[0, 1], [0, 1] if out.attended[0, 0] else [1, 1]])
+    early = replace(out, attended=torch.tensor([[True, False], [True, True]]))
+    assert torch.equal(early.last_logits(), out.logits[[0, 1], [0, 1]])
+
+
+def test_positions_before_the_first_word_are_none_below_zero() -> None:
+    ids, attended = torch.tensor([[4, 4, 5]]), torch.tensor([[False, False, True]])
+    assert random_llava(tiny_config()).read(None, ids, 2, attended).prompt.positions.tolist() == [[0, 0, 0]]
+
+
+def test_a_cache_that_has_seen_nothing_is_empty() -> None:
+    assert len(LayerCache()) == 0
 
 
 def test_one_reading_can_be_resumed_many_times() -> None:
