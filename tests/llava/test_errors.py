@@ -397,3 +397,8 @@ def test_the_known_words_of_the_message_are_those_of_the_vocabulary() -> None:
 
 def test_the_first_word_may_be_the_placeholder() -> None:
     assert replace(CONFIG, image_token=0).image_token == 0
+
+
+@pytest.mark.parametrize("layer", [0, 4])
+def test_read_refuses_a_layer_that_does_not_exist(layer: int, model: Llava) -> None:
+    refused(lambda: model.read(None, TEXT_ONLY, layer), ValueError, f"layer must be between 1 and 3, got {layer}")
