@@ -157,13 +157,15 @@ def _prompts() -> Iterator[Made]:
 def _prefills() -> Iterator[Made]:
     ordinary: dict[str, Any] = {"layout": [2, -9, 1], "padding": []}
     longer = {"layout": [70, -400, 30], "keep": 350, "steps": 1}
+    wide = {"hidden": 83, "mlp": 83, "heads": 12, "kv_heads": 4, "head_dim": 40, "vocabulary": 83}
     varied: tuple[tuple[str, dict[str, Any]], ...] = (
         ("as it is", {}),
         ("without padding", ordinary),
         ("none kept", {"keep": 0}),
         ("far positions", {"start": 40_000, "stride": 9}),
         ("an image first", {"layout": [-9, 2, -6, 1]}),
-        ("wide", {"hidden": 83, "mlp": 83, "heads": 12, "kv_heads": 4, "head_dim": 40, "vocabulary": 83}),
+        ("wide", wide),
+        ("wide, a larger image", wide | {"layout": [2, -60, 1], "keep": 30}),
         ("many heads", {"heads": 72, "kv_heads": 72, "head_dim": 4}),
         ("400 tokens", longer),
         ("400 tokens, a long head", longer | {"hidden": 320, "mlp": 320, "head_dim": 280, "heads": 2, "kv_heads": 2}),
