@@ -1,7 +1,7 @@
 """Pruned in place is masked out, and everything that follows from it, on random models of every family."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hf.laws import cases, check
@@ -11,6 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module i
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=min(500, 2 * settings().max_examples))
 @given(st.data())
 def test_pruned_in_place_is_the_forward_pass_in_which_dropped_tokens_are_masked_out(
     name: str, data: st.DataObject

@@ -376,8 +376,8 @@ def test_every_law_and_every_wrong_detector_is_in_the_table() -> None:
 @pytest.mark.parametrize("law", BROKEN_BY)
 def test_each_law_of_the_collapse_layer_is_broken_by_the_bug_that_it_is_about(law: str) -> None:
     for wrong in BROKEN_BY[law]:
-        candidate = ENTERED[wrong] if isinstance(wrong, str) else wrong
-        failure = broken(LAWS[law], candidate, setting())
+        candidate, size = (ENTERED[wrong], "quick") if isinstance(wrong, str) else (wrong, "default")
+        failure = broken(LAWS[law], candidate, setting(), SIZES[size])
         assert failure is not None and failure.law == law, wrong
 
 

@@ -67,7 +67,7 @@ def test_a_sample_of_the_generated_bugs_is_caught_today() -> None:
 
 def not_dear(entry: Generated) -> bool:
     """What shows in some of many matrices only may take seconds."""
-    return entry.contract in (*CHEAP, "matrix_entropy") and not entry.name.endswith("(lead)")
+    return entry.contract in CHEAP or (entry.contract == "matrix_entropy" and not entry.name.endswith("(lead)"))
 
 
 def test_equivalent_ones_have_no_witness_today() -> None:

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ...scoring import PAPER, Convention
 
 
@@ -38,3 +41,10 @@ def mutant(
         return implementation
 
     return enter
+
+
+def memory_order(values: Tensor) -> Tensor:
+    """Reads the memory behind a view as if the view were contiguous; where it ends, from its beginning again."""
+    length = values.untyped_storage().nbytes() // values.element_size() - int(values.storage_offset())
+    places = torch.arange(values.numel()) % max(length, 1)
+    return values.as_strided((length,), (1,))[places].reshape(values.shape)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...collapse import collapse_layer, other_definitions
-from .catalogue import mutant
+from .catalogue import memory_order, mutant
 
 
 def _mean_drops(curves: Tensor) -> Tensor:
@@ -56,9 +56,7 @@ mutant("collapse_layer", "counted from the last layer")(
     lambda curves: None if (layer := collapse_layer(curves).layer) is None else curves.shape[-1] - layer
 )
 mutant("collapse_layer", "computed in half precision")(lambda curves: _found(_mean_drops(curves.half())))
-mutant("collapse_layer", "views read in memory order")(
-    lambda curves: _found(_mean_drops(torch.as_strided(curves, curves.shape, torch.empty(curves.shape).stride())))
-)
+mutant("collapse_layer", "views read in memory order")(lambda curves: _found(_mean_drops(memory_order(curves))))
 
 
 @mutant("collapse_layer", "last of equal drops")

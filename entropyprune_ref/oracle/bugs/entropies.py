@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...entropy import matrix_entropy, renyi_entropy, spectrum_entropy
 from ...scoring import RELEASED, ROW_NORMALIZED, token_entropy
-from .catalogue import mutant
+from .catalogue import memory_order, mutant
 
 # what several bugs below share, right but for what is passed in
 
@@ -50,12 +50,6 @@ def _half_gram(rows: Tensor) -> Tensor:
     return torch.linalg.eigvalsh((half @ half.mT).double()).clamp(min=0)
 
 
-def _memory_order(features: Tensor) -> Tensor:
-    """Reads the memory behind a view as if the view were contiguous."""
-    strides = torch.empty(features.shape, device="meta").stride()
-    return torch.as_strided(features, features.shape, strides)
-
-
 def _released(queries: Tensor, divisor: int | float, clamp: float = 1e-10) -> Tensor:
     return _entropy((_levels(_centred(queries)) / divisor).clamp(min=clamp))
 
@@ -93,7 +87,7 @@ mutant("matrix_entropy", "features standardised")(
         _centred(features) / (_centred(features).square().mean(-2, keepdim=True).sqrt() + 1e-300)
     )
 )
-mutant("matrix_entropy", "views read in memory order")(lambda features: matrix_entropy(_memory_order(features)))
+mutant("matrix_entropy", "views read in memory order")(lambda features: matrix_entropy(memory_order(features)))
 
 
 @mutant("matrix_entropy", "zero over zero without variance")

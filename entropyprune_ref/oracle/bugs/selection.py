@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...pruning import select_tokens
-from .catalogue import mutant
+from .catalogue import memory_order, mutant
 
 
 def _best_first(scores: Tensor, keep: int) -> Tensor:
@@ -42,9 +42,7 @@ mutant("select_tokens", "the first tokens whatever their scores")(
 mutant("select_tokens", "impossible keep clipped")(
     lambda scores, keep: select_tokens(scores, min(max(keep, 0), scores.shape[-1]))
 )
-mutant("select_tokens", "views read in memory order")(
-    lambda scores, keep: select_tokens(scores.as_strided(scores.shape, torch.empty(scores.shape).stride()), keep)
-)
+mutant("select_tokens", "views read in memory order")(lambda scores, keep: select_tokens(memory_order(scores), keep))
 
 
 @mutant("select_tokens", "top of the flattened batch")
